@@ -1,0 +1,93 @@
+# Copyright: the okd.virt contributors
+# GNU General Public License v3.0 or later (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What a controller sees of the cluster, and nothing else.
+
+Controllers are written against `Cluster` alone, so they run against the embedded API server or any other.
+"""
+from __future__ import annotations
+
+import dataclasses
+import typing as t
+
+Object = t.Dict[str, t.Any]
+
+
+class Ref(t.NamedTuple):
+    """One served resource: API group ("" is core), version and plural."""
+
+    group: str
+    version: str
+    plural: str
+
+    @property
+    def api_version(self) -> str:
+        return f"{self.group}/{self.version}" if self.group else self.version
+
+
+NAMESPACES = Ref("", "v1", "namespaces")
+SERVICE_ACCOUNTS = Ref("", "v1", "serviceaccounts")
+CONFIG_MAPS = Ref("", "v1", "configmaps")
+SECRETS = Ref("", "v1", "secrets")
+EVENTS = Ref("", "v1", "events")
+PODS = Ref("", "v1", "pods")
+NODES = Ref("", "v1", "nodes")
+CLUSTER_ROLES = Ref("rbac.authorization.k8s.io", "v1", "clusterroles")
+CLUSTER_ROLE_BINDINGS = Ref("rbac.authorization.k8s.io", "v1", "clusterrolebindings")
+ROLES = Ref("rbac.authorization.k8s.io", "v1", "roles")
+ROLE_BINDINGS = Ref("rbac.authorization.k8s.io", "v1", "rolebindings")
+CUSTOM_RESOURCE_DEFINITIONS = Ref("apiextensions.k8s.io", "v1", "customresourcedefinitions")
+
+
+class WatchEvent(t.NamedTuple):
+    """type is ADDED, MODIFIED, DELETED or BOOKMARK. An ERROR event is raised as StatusError instead."""
+
+    type: str
+    object: Object
+
+
+@dataclasses.dataclass(frozen=True)
+class ObjectList:
+    items: list[Object]
+    resource_version: str
+
+
+class Cluster(t.Protocol):
+    """The API as one authenticated identity. Every call may raise StatusError. Returned objects may be shared: read only."""
+
+    async def get(self, ref: Ref, name: str, namespace: str = "") -> Object: ...
+
+    async def list(self, ref: Ref, namespace: str = "", label_selector: str = "", field_selector: str = "") -> ObjectList: ...
+
+    def watch(
+        self,
+        ref: Ref,
+        namespace: str = "",
+        resource_version: str = "",
+        label_selector: str = "",
+        field_selector: str = "",
+    ) -> t.AsyncIterator[WatchEvent]: ...
+
+    async def create(self, ref: Ref, obj: Object, namespace: str = "", subresource: str = "", name: str = "") -> Object: ...
+
+    async def update(self, ref: Ref, obj: Object, subresource: str = "") -> Object: ...
+
+    async def patch(
+        self,
+        ref: Ref,
+        name: str,
+        patch: Object | list[t.Any],
+        namespace: str = "",
+        subresource: str = "",
+        content_type: str = "application/merge-patch+json",
+        field_manager: str = "",
+        force: bool = False,
+    ) -> Object: ...
+
+    async def delete(
+        self, ref: Ref, name: str, namespace: str = "", uid: str = "", propagation: str = "", grace_period: int | None = None
+    ) -> Object: ...
+
+    def as_service_account(self, namespace: str, name: str) -> Cluster: ...
+
+    def as_user(self, name: str, groups: t.Sequence[str] = ()) -> Cluster: ...
