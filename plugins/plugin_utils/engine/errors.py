@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import typing as t
 
+
 class Named(t.Protocol):
     """What an error has to know of a kind of object."""
 
@@ -265,3 +266,8 @@ def forbidden_value(field: str, text: str) -> Cause:
 def unsupported_value(field: str, value: t.Any, supported: t.Iterable[str]) -> Cause:
     shown = ", ".join(json.dumps(item) for item in supported)
     return Cause("FieldValueNotSupported", f"Unsupported value: {json.dumps(value)}: supported values: {shown}", field)
+
+
+def quote(text: str) -> str:
+    """A string as Go's %q prints it."""
+    return json.dumps(text, ensure_ascii=False)

@@ -10,7 +10,8 @@ from __future__ import annotations
 import dataclasses
 import typing as t
 
-Object = t.Dict[str, t.Any]
+Object = dict[str, t.Any]
+Patch = dict[str, t.Any] | list[t.Any]
 
 
 class Ref(t.NamedTuple):
@@ -76,7 +77,7 @@ class Cluster(t.Protocol):
         self,
         ref: Ref,
         name: str,
-        patch: Object | list[t.Any],
+        patch: Patch,
         namespace: str = "",
         subresource: str = "",
         content_type: str = "application/merge-patch+json",

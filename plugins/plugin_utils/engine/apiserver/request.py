@@ -13,7 +13,7 @@ from urllib.parse import parse_qs, unquote
 
 from multidict import CIMultiDict, CIMultiDictProxy
 
-Headers = t.Union["CIMultiDict[str]", "CIMultiDictProxy[str]"]
+Headers = CIMultiDict[str] | CIMultiDictProxy[str]
 
 _VERBS = {"GET": "get", "HEAD": "get", "POST": "create", "PUT": "update", "PATCH": "patch", "DELETE": "delete"}
 _NO_QUERY: dict[str, list[str]] = {}
@@ -37,7 +37,7 @@ class Query:
     def flag(self, name: str) -> bool:
         """True unless absent, "false" or "0". Source: apimachinery pkg/runtime/conversion.go."""
         found = self.values.get(name)
-        return bool(found) and found[0].lower() not in ("false", "0")
+        return found is not None and found[0].lower() not in ("false", "0")
 
     def __contains__(self, name: str) -> bool:
         return name in self.values
