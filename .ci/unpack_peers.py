@@ -1,0 +1,36 @@
+# Copyright: the okd.virt contributors
+# GNU General Public License v3.0 or later (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Unpack kubernetes.core and kubevirt.core from the community package into a folder of their own.
+
+Installed the usual way, the package's `ansible_collections` is a regular Python package and hides every other one.
+Usage: unpack_peers.py REQUIREMENTS TARGET
+"""
+
+from __future__ import annotations
+
+import compileall
+import shutil
+import subprocess
+import sys
+import tempfile
+import zipfile
+from pathlib import Path
+
+COLLECTIONS = ("ansible_collections/kubernetes/core/", "ansible_collections/kubevirt/core/")
+
+
+def main(requirements: str, target: Path) -> None:
+    """Download the package pinned in `requirements` and replace `target` by the collections of it that we use."""
+    with tempfile.TemporaryDirectory() as folder:
+        download = [sys.executable, "-m", "pip", "download", "--quiet", "--disable-pip-version-check"]
+        subprocess.run([*download, "--no-deps", "--only-binary", ":all:", "-d", folder, "-r", requirements], check=True)  # noqa: S603
+        (wheel,) = Path(folder).glob("*.whl")
+        shutil.rmtree(target, ignore_errors=True)
+        with zipfile.ZipFile(wheel) as archive:
+            archive.extractall(target, [name for name in archive.namelist() if name.startswith(COLLECTIONS)])  # noqa: S202
+    compileall.compile_dir(target, quiet=1)
+
+
+if __name__ == "__main__":
+    main(sys.argv[1], Path(sys.argv[2]))
