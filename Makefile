@@ -9,7 +9,7 @@ VERSION := $(shell $(PYTHON) -c 'import sys; print("%d.%d" % sys.version_info[:2
 RUN_TIME := $(VENV)/.installed-run-time-$(VERSION)
 TESTS := $(VENV)/.installed-tests-$(VERSION)
 OLD_CORE := .venv-2.16/.installed
-PIP := -m pip install --quiet --disable-pip-version-check
+PIP := -m pip install -qq --disable-pip-version-check
 PACKAGE := ansible_collections.okd.virt
 
 CLUSTER ?= lab

@@ -23,7 +23,7 @@ COLLECTIONS = ("ansible_collections/kubernetes/core/", "ansible_collections/kube
 def main(requirements: str, target: Path) -> None:
     """Download the package pinned in `requirements` and replace `target` by the collections of it that we use."""
     with tempfile.TemporaryDirectory() as folder:
-        download = [sys.executable, "-m", "pip", "download", "--quiet", "--disable-pip-version-check"]
+        download = [sys.executable, "-m", "pip", "download", "-qq", "--disable-pip-version-check"]
         subprocess.run([*download, "--no-deps", "--only-binary", ":all:", "-d", folder, "-r", requirements], check=True)  # noqa: S603
         (wheel,) = Path(folder).glob("*.whl")
         shutil.rmtree(target, ignore_errors=True)
