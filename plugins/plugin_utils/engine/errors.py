@@ -32,7 +32,7 @@ class Cause(t.NamedTuple):
     field: str = ""
 
     def to_dict(self) -> dict[str, str]:
-        return {key: value for key, value in zip(("reason", "message", "field"), self) if value}
+        return {key: value for key, value in self._asdict().items() if value}
 
 
 class StatusError(Exception):
@@ -52,10 +52,12 @@ class StatusError(Exception):
         self.message = message
         self.details = details
         self.headers: dict[str, str] = headers or {}
+        self.continue_token = ""
 
     def to_status(self) -> dict[str, t.Any]:
+        metadata = {"continue": self.continue_token} if self.continue_token else {}
         status: dict[str, t.Any] = {
-            "kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Failure", "message": self.message,
+            "kind": "Status", "apiVersion": "v1", "metadata": metadata, "status": "Failure", "message": self.message,
         }
         if self.reason:
             status["reason"] = self.reason
@@ -217,7 +219,7 @@ def continue_expired(token: str) -> StatusError:
         "between the time the first chunk was returned and now may show up in the list."
     )
     error = expired(text)
-    error.continue_token = token  # type: ignore[attr-defined]
+    error.continue_token = token
     return error
 
 

@@ -1,0 +1,266 @@
+# Copyright: the okd.virt contributors
+# GNU General Public License v3.0 or later (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The API server: one chain for every request.
+
+authenticate → authorise → admit → validate → store → answer (or watch). From authorisation to store nothing else runs, so each
+write is atomic and judged by what all earlier ones left.
+"""
+from __future__ import annotations
+
+import collections.abc
+import logging
+import typing as t
+import uuid
+
+from cryptography.hazmat.primitives.asymmetric import ec
+
+from .. import errors
+from ..clock import Clock
+from ..errors import PlainError, StatusError
+from ..kinds import Kind, Registry
+from ..store.store import Store
+from . import discovery, reading
+from .admission import Admission
+from .authentication import Authenticator, ServiceAccountTokens
+from .authorization import RESOURCES, Attributes, Authorizer, refusal
+from .deleting import Deleter
+from .identity import UserInfo
+from .impersonation import forbidden_request, impersonate
+from .negotiation import JSON, PLAIN, Negotiated, accept_for, encode, wants_pretty
+from .nonresource import NonResources
+from .request import Request, RequestInfo, Response, WatchResponse, request_info
+from .resources import Call, Object, Result, list_bytes, list_object, object_bytes, object_in
+from .reviews import Reviews
+from .subresources import Subresources
+from .tables import partial_list, partial_object, table
+from .watching import Watch, frames
+from .writing import Writer
+
+_LOG = logging.getLogger(__name__)
+_HEADERS = {"Cache-Control": "no-cache, private"}
+_COLLECTION = frozenset(("list", "watch", "create", "deletecollection"))
+BODY_LIMIT = 3 * 1024 * 1024
+"""Bytes. Source: apiserver pkg/server/config.go (MaxRequestBodyBytes)."""
+
+
+class ApiServer:
+    """One API server over one store. Its parts are open for the engine's own admission, subresources and controllers."""
+
+    def __init__(
+        self,
+        store: Store,
+        registry: Registry,
+        clock: Clock,
+        service_account_key: ec.EllipticCurvePrivateKey,
+        static_tokens: t.Mapping[str, UserInfo] | None = None,
+        version: str = "v1.32.8",
+    ) -> None:
+        self.store, self.registry, self.clock = store, registry, clock
+        tokens = ServiceAccountTokens(store, clock, service_account_key)
+        self.authenticator = Authenticator(tokens, static_tokens)
+        self.authorizer = Authorizer()
+        self.admission = Admission()
+        self.writer = Writer(store, self.authorizer, self.admission, clock)
+        self.deleter = Deleter(store, self.writer, clock)
+        self.subresources = Subresources(store, self.writer)
+        self.reviews = Reviews(store, self.authorizer, self.authenticator, clock)
+        self.subresources.register(("", "serviceaccounts"), "token", self.reviews.token_request)
+        self._nonresources = NonResources(tokens, version)
+        for resource in RESOURCES:
+            for stored in store.list(resource):
+                self.authorizer.observe(resource, stored.namespace, stored.name, stored.value)
+
+    async def handle(self, request: Request) -> Response | WatchResponse:
+        """Answer any request; no exception leaves but cancellation."""
+        try:
+            return self._handle(request)
+        except StatusError as error:
+            return _failure(error, request)
+        except Exception:
+            incident = str(uuid.uuid4())
+            _LOG.exception("request %s %s failed (%s)", request.method, request.path, incident)
+            return _failure(errors.internal(f"unexpected failure {incident}"), request)
+
+    def _handle(self, request: Request) -> Response | WatchResponse:
+        info = request_info(request)
+        user = self.authenticator.authenticate(request)
+        asked = Attributes.of(info)
+        headers = request.headers
+        if "Impersonate-User" in headers or "Impersonate-Group" in headers or "Impersonate-Uid" in headers:
+            user = impersonate(self.authorizer, user, headers, asked)
+        self._authorize(user, asked)
+        if len(request.body) > BODY_LIMIT:
+            raise errors.too_large(BODY_LIMIT)
+        if not info.is_resource:
+            return self._document(request)
+        kind = self.kind_of(info)
+        accepted = _accepted(request, kind, info)
+        call = Call(user, info, kind, request.query, request.body, headers.get("Content-Type", ""), headers.get("User-Agent", ""))
+        if info.verb == "watch":
+            return self._watch(call, accepted)
+        if info.verb == "get" and not info.subresource and accepted is PLAIN and not request.query:
+            # The commonest request: what is stored goes out as it is.
+            stored = reading.find(self.store, call)
+            if not _wants_pretty(request):
+                return Response(200, object_bytes(kind, stored), dict(_HEADERS))
+        return self._answer(request, call, self.execute(call), accepted)
+
+    def _authorize(self, user: UserInfo, asked: Attributes) -> None:
+        if not self.authorizer.authorize(user, asked)[0]:
+            raise forbidden_request(asked, refusal(user, asked))
+
+    def authorized(self, call: Call) -> Result:
+        """A call from within the process, by an identity that is known: the same chain without HTTP. Raises StatusError."""
+        self._authorize(call.user, Attributes.of(call.info))
+        return self.execute(call)
+
+    def watch(self, call: Call) -> Watch:
+        """A watch from within the process. Raises StatusError."""
+        self._authorize(call.user, Attributes.of(call.info))
+        return Watch(self.store, call)
+
+    def kind_of(self, info: RequestInfo) -> Kind:
+        """The kind that a path names. Raises StatusError 404 or 405."""
+        kind = self.registry.lookup(info.group, info.version, info.resource)
+        if kind is None:
+            raise self._unknown(info)
+        in_namespace = bool(info.namespace) and info.resource != "namespaces"
+        if in_namespace and not kind.namespaced:
+            raise errors.page_not_found() if kind.custom else errors.resource_not_found()
+        if kind.namespaced and not in_namespace and info.verb not in ("list", "watch"):
+            raise errors.resource_not_found() if info.name else errors.method_not_allowed()
+        if info.subresource:
+            return kind
+        named = info.verb not in _COLLECTION
+        if not kind.stored:
+            if info.verb == "create" and not info.name:
+                return kind
+            raise errors.resource_not_found() if info.name else errors.method_not_allowed()
+        if (info.verb == "create" and info.name) or (named and not info.name) or info.verb not in kind.verbs:
+            raise errors.method_not_allowed()
+        return kind
+
+    def _unknown(self, info: RequestInfo) -> StatusError:
+        served = self.registry.kinds(info.group, info.version)
+        if (served and served[0].custom) or info.group not in self.registry.groups():
+            return errors.page_not_found()
+        return errors.resource_not_found()
+
+    def execute(self, call: Call) -> Result:
+        """Do what an authorised call asks. Raises StatusError."""
+        info = call.info
+        if info.subresource:
+            return self.subresources.handle(call)
+        if not call.kind.stored:
+            return self.reviews.create(call)
+        if info.verb == "get":
+            return reading.get(self.store, call)
+        if info.verb == "list":
+            return reading.list_(self.store, call)
+        self.clock.activity()
+        if info.verb == "create":
+            return self.writer.create(call)
+        if info.verb == "update":
+            return self.writer.update(call)
+        if info.verb == "patch":
+            return self.writer.patch(call)
+        if info.verb == "delete":
+            return self.deleter.delete(call)
+        if info.verb == "deletecollection":
+            return self.deleter.delete_collection(call)
+        raise errors.method_not_allowed()
+
+    def _document(self, request: Request) -> Response:
+        if request.method not in ("GET", "HEAD"):
+            raise errors.method_not_allowed() if request.path.startswith(("/api", "/openapi")) else errors.page_not_found()
+        answer = self._nonresources.handle(request)
+        if answer is None:
+            found = discovery.document(
+                request.path, request.headers.get("Accept"), self.registry, request.headers.get("If-None-Match", ""), request.query
+            )
+            answer = Response(found.status, found.body, dict(found.headers), found.content_type)
+        answer.headers = {**_HEADERS, **answer.headers}
+        return answer
+
+    def _watch(self, call: Call, accepted: Negotiated) -> WatchResponse:
+        watch = Watch(self.store, call)
+        shown = _shown(self, call, accepted)
+        content_type = accepted.media_type + (";stream=watch" if accepted.as_kind else "")
+        return WatchResponse(_started(frames(call.kind, watch, shown)), 200, dict(_HEADERS), content_type)
+
+    def _answer(self, request: Request, call: Call, result: Result, accepted: Negotiated) -> Response:
+        headers = dict(_HEADERS)
+        if call.warnings:
+            headers["Warning"] = ", ".join(f"299 - {errors.quote(text)}" for text in call.warnings)
+        if call.kind.deprecation_warning:
+            headers["Warning"] = f"299 - {errors.quote(call.kind.deprecation_warning)}"
+        kind, plain = call.kind, accepted.media_type == JSON and not accepted.as_kind and not _wants_pretty(request)
+        if plain and result.stored is not None:
+            return Response(result.code, object_bytes(kind, result.stored), headers, version=result.version)
+        if plain and result.items is not None:
+            return Response(result.code, list_bytes(kind, result.items, result.list_metadata), headers)
+        body = self._object(call, result, accepted)
+        return Response(
+            result.code, encode(body, accepted.media_type, _wants_pretty(request)), headers, accepted.content_type, result.version
+        )
+
+    def _object(self, call: Call, result: Result, accepted: Negotiated) -> Object:
+        kind = call.kind
+        if result.items is not None:
+            values = [object_in(kind, stored) for stored in result.items]
+            if accepted.as_kind == "Table":
+                return table(kind, values, _include(call), result.list_metadata, accepted.as_api_version, self.clock.now())
+            if accepted.as_kind:
+                return partial_list(kind, values, result.list_metadata, accepted.as_api_version)
+            return list_object(kind, result.items, result.list_metadata)
+        value = object_in(kind, result.stored) if result.stored is not None else result.object or {}
+        if not accepted.as_kind or value.get("kind") != kind.kind:
+            return value
+        if accepted.as_kind == "Table":
+            metadata = {"resourceVersion": value["metadata"].get("resourceVersion", "")}
+            return table(kind, [value], _include(call), metadata, accepted.as_api_version, self.clock.now())
+        return partial_object(value, accepted.as_api_version)
+
+
+async def _started(lines: collections.abc.AsyncGenerator[bytes, None]) -> collections.abc.AsyncGenerator[bytes, None]:
+    """The lines, closing what they come from even when nobody reads the first one."""
+    try:
+        async for line in lines:
+            yield line
+    finally:
+        await lines.aclose()
+
+
+def _accepted(request: Request, kind: Kind, info: RequestInfo) -> Negotiated:
+    accept = request.headers.get("Accept")
+    if not accept or accept == JSON:
+        return PLAIN
+    return accept_for(accept, kind, info.verb)
+
+
+def _wants_pretty(request: Request) -> bool:
+    return wants_pretty(request.query.get("pretty") or ("true" if "pretty" in request.query else ""), request.headers.get("User-Agent", ""))
+
+
+def _shown(server: ApiServer, call: Call, accepted: Negotiated) -> t.Callable[[Object], Object] | None:
+    """How a watch shows its objects when they are not asked for as they are."""
+    if accepted.as_kind == "Table":
+        return lambda value: table(
+            call.kind, [value], _include(call), {"resourceVersion": value["metadata"].get("resourceVersion", "")},
+            accepted.as_api_version, server.clock.now(),
+        )
+    if accepted.as_kind:
+        return lambda value: partial_object(value, accepted.as_api_version)
+    return None
+
+
+def _include(call: Call) -> str:
+    return call.query.get("includeObject") or "Metadata"
+
+
+def _failure(error: StatusError, request: Request) -> Response:
+    headers = {**_HEADERS, **error.headers}
+    if isinstance(error, PlainError):
+        return Response(error.code, error.message.encode(), {**headers, "X-Content-Type-Options": "nosniff"}, "text/plain; charset=utf-8")
+    return Response(error.code, encode(error.to_status(), JSON, _wants_pretty(request)), headers)

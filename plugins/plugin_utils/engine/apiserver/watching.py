@@ -1,0 +1,162 @@
+# Copyright: the okd.virt contributors
+# GNU General Public License v3.0 or later (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Watches: what happens to the objects of a kind, from a version on, as the client selected and wants to see them.
+
+Source: Kubernetes apiserver pkg/storage/cacher/{cacher,cache_watcher}.go, pkg/endpoints/handlers/watch.go.
+"""
+from __future__ import annotations
+
+import asyncio
+import collections.abc
+import secrets
+import typing as t
+
+from .. import errors
+from ..kinds import Kind
+from ..store.store import Expired, Store, StoreEvent, Stored, Subscription
+from .options import ListOptions, resource_version
+from .reading import Matcher, matcher
+from .resources import Call, Object, dumps, object_bytes, object_in
+
+_SHORTEST_DEFAULT, _LONGEST_DEFAULT = 1800, 3600
+_BOOKMARK_EVERY, _BEFORE_END = 60.0, 2.0
+
+Event = tuple[str, Object, t.Optional[Stored]]
+"""Type, object in the kind's version, and what is stored when the object is exactly that."""
+
+
+class Watch:
+    """One watch, opened at once (so that its errors are an answer) and read as an async iterator of events.
+
+    Ends after timeout_seconds (of the client's time, not the engine's). Raises StatusError 410 from the iterator when the version
+    is too old or the reader too slow.
+    """
+
+    def __init__(self, store: Store, call: Call) -> None:
+        options = ListOptions.of(call.query, watch=True)
+        self._store, self._kind, self._namespace = store, call.kind, call.namespace
+        self._options = options
+        self._selected = matcher(options, call.kind)
+        self._initial: list[Stored] = []
+        self._subscription: Subscription | None = None
+        self._failure: errors.StatusError | None = None
+        since = resource_version(options.resource_version)
+        self._send_initial = options.initial_events if options.initial_events is not None else since == 0
+        if since > store.version:
+            self._failure = errors.too_large_resource_version(since, store.version)
+        elif self._send_initial or since == 0:
+            if self._send_initial:
+                self._initial = store.list(call.kind.resource, call.namespace or None)
+            self._subscription = store.subscribe(call.kind.resource, call.namespace or None, store.version)
+        else:
+            try:
+                self._subscription = store.subscribe(call.kind.resource, call.namespace or None, since)
+            except Expired as error:
+                # The real server answers 200 and says so in the stream.
+                self._failure = errors.expired(str(error))
+        self._version = store.version if self._send_initial or since == 0 else since
+
+    def close(self) -> None:
+        if self._subscription is not None:
+            self._subscription.close()
+
+    async def events(self) -> collections.abc.AsyncGenerator[Event, None]:
+        if self._failure is not None:
+            raise self._failure
+        subscription = t.cast(Subscription, self._subscription)
+        try:
+            for stored in self._initial:
+                if self._selected is None or self._selected(stored.value):
+                    yield ("ADDED", object_in(self._kind, stored), stored)
+            self._initial = []
+            if self._options.initial_events and self._options.bookmarks:
+                yield self._bookmark({"annotations": {"k8s.io/initial-events-end": "true"}})
+            async for event in self._until_timeout(subscription):
+                yield event
+        finally:
+            subscription.close()
+
+    async def _until_timeout(self, subscription: Subscription) -> collections.abc.AsyncGenerator[Event, None]:
+        now = asyncio.get_running_loop().time
+        seconds = self._options.timeout_seconds or _SHORTEST_DEFAULT + secrets.randbelow(_LONGEST_DEFAULT - _SHORTEST_DEFAULT)
+        ends = now() + seconds
+        bookmark_at = min(now() + _BOOKMARK_EVERY, ends - _BEFORE_END) if seconds > _BEFORE_END else now() + _BOOKMARK_EVERY
+        reader = subscription.__aiter__()
+        pending: asyncio.Future[StoreEvent] | None = None
+        try:
+            while True:
+                if pending is None:
+                    pending = asyncio.ensure_future(reader.__anext__())
+                wake = min(ends, bookmark_at) if self._options.bookmarks else ends
+                await asyncio.wait((pending,), timeout=max(0.0, wake - now()))
+                if pending.done():
+                    try:
+                        happened = pending.result()
+                    except StopAsyncIteration:
+                        return
+                    except Expired as error:
+                        raise errors.expired(str(error)) from error
+                    finally:
+                        pending = None
+                    self._version = happened.version
+                    event = self._seen(happened)
+                    if event is not None:
+                        yield event
+                if self._options.bookmarks and now() >= bookmark_at:
+                    bookmark_at = now() + _BOOKMARK_EVERY
+                    self._version = max(self._version, self._store.version) if pending is not None and not pending.done() else self._version
+                    yield self._bookmark({})
+                if now() >= ends and (pending is None or not pending.done()):
+                    return
+        finally:
+            if pending is not None:
+                pending.cancel()
+
+    def _seen(self, event: StoreEvent) -> Event | None:
+        """What a change is to this watch: an object that leaves the selection is deleted, one that enters is added."""
+        stored, selected = event.stored, self._selected
+        if selected is None or event.type == "DELETED":
+            if selected is not None and event.previous is not None and not selected(event.previous.value):
+                return None
+            return (event.type, object_in(self._kind, stored), stored)
+        is_in = selected(stored.value)
+        was_in = event.previous is not None and selected(event.previous.value)
+        if is_in:
+            return ("MODIFIED" if was_in else "ADDED", object_in(self._kind, stored), stored)
+        if not was_in or event.previous is None:
+            return None
+        before = object_in(self._kind, event.previous)
+        return ("DELETED", {**before, "metadata": {**before["metadata"], "resourceVersion": str(event.version)}}, None)
+
+    def _bookmark(self, more: Object) -> Event:
+        metadata = {"resourceVersion": str(self._version), **more}
+        return ("BOOKMARK", {"kind": self._kind.kind, "apiVersion": self._kind.api_version, "metadata": metadata}, None)
+
+
+def frame(kind: Kind, event: Event) -> bytes:
+    """One line of a watch."""
+    body = object_bytes(kind, event[2]) if event[2] is not None else dumps(event[1])
+    return b'{"type":"%b","object":%b}\n' % (event[0].encode(), body)
+
+
+def error_frame(error: errors.StatusError) -> bytes:
+    return b'{"type":"ERROR","object":%b}\n' % dumps(error.to_status())
+
+
+async def frames(
+    kind: Kind, watch: Watch, shown: t.Callable[[Object], Object] | None = None
+) -> collections.abc.AsyncGenerator[bytes, None]:
+    """The lines of a watch; `shown` turns objects into another representation (Table, PartialObjectMetadata)."""
+    events = watch.events()
+    try:
+        async for event in events:
+            if shown is not None and event[0] != "BOOKMARK":
+                yield b'{"type":"%b","object":%b}\n' % (event[0].encode(), dumps(shown(event[1])))
+            else:
+                yield frame(kind, event)
+    except errors.StatusError as error:
+        yield error_frame(error)
+    finally:
+        await events.aclose()
+        watch.close()

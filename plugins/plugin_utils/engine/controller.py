@@ -1,0 +1,302 @@
+# Copyright: the okd.virt contributors
+# GNU General Public License v3.0 or later (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What every controller is made of: a cache that follows the cluster, a queue of keys, a loop that reconciles them, and events.
+
+Source of the patterns: client-go tools/cache, util/workqueue, tools/record.
+"""
+from __future__ import annotations
+
+import asyncio
+import collections
+import contextlib
+import hashlib
+import logging
+import typing as t
+
+from .clock import Clock
+from .errors import StatusError
+from .interface import EVENTS, Cluster, Object, Ref
+
+_LOG = logging.getLogger(__name__)
+_FIRST_RETRY, _LONGEST_RETRY = 0.005, 1000.0
+_WATCH_RETRY = 1.0
+
+Key = t.Hashable
+Handler = t.Callable[[str, Object, "Object | None"], None]
+"""Called with ADDED, MODIFIED or DELETED, the object, and what it was before."""
+
+
+def object_key(obj: Object) -> tuple[str, str]:
+    """(namespace, name); the namespace is empty for cluster-scoped objects."""
+    metadata = obj["metadata"]
+    return metadata.get("namespace") or "", metadata["name"]
+
+
+class Informer:
+    """Every object of one resource as last seen, with handlers that hear of each change. Objects are shared: read only."""
+
+    def __init__(self, cluster: Cluster, ref: Ref, clock: Clock, label_selector: str = "", field_selector: str = "") -> None:
+        self._cluster, self.ref, self._clock = cluster, ref, clock
+        self._label_selector, self._field_selector = label_selector, field_selector
+        self._handlers: list[Handler] = []
+        self._objects: dict[tuple[str, str], Object] = {}
+        self._synced = asyncio.Event()
+        self._task: asyncio.Task[None] | None = None
+
+    def add_handler(self, handler: Handler) -> None:
+        """Handlers added later hear of what is already known as ADDED."""
+        self._handlers.append(handler)
+        for obj in list(self._objects.values()):
+            handler("ADDED", obj, None)
+
+    def get(self, name: str, namespace: str = "") -> Object | None:
+        return self._objects.get((namespace, name))
+
+    def list(self, namespace: str | None = None) -> t.List[Object]:  # noqa: UP006
+        if namespace is None:
+            return [*self._objects.values()]
+        return [obj for key, obj in self._objects.items() if key[0] == namespace]
+
+    def start(self) -> None:
+        if self._task is None:
+            self._task = asyncio.create_task(self._run(), name=f"informer {self.ref.plural}")
+
+    async def synced(self) -> None:
+        """Returns when the first list has been taken over."""
+        await self._synced.wait()
+
+    async def stop(self) -> None:
+        if self._task is not None:
+            self._task.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await self._task
+            self._task = None
+
+    async def _run(self) -> None:
+        while True:
+            try:
+                listed = await self._cluster.list(self.ref, "", self._label_selector, self._field_selector)
+                self._replace(listed.items)
+                self._synced.set()
+                await self._follow(listed.resource_version)
+            except StatusError as error:
+                # 410 means list again at once; a resource that is not served yet, or not allowed yet, is asked for again.
+                if error.code != 410:
+                    _LOG.debug("informer of %s: %s", self.ref.plural, error.message)
+                    await self._clock.sleep(_WATCH_RETRY, background=True)
+
+    async def _follow(self, version: str) -> None:
+        while True:
+            watch = self._cluster.watch(self.ref, "", version, self._label_selector, self._field_selector)
+            async for event in watch:
+                version = event.object["metadata"]["resourceVersion"]
+                if event.type == "BOOKMARK":
+                    continue
+                key = object_key(event.object)
+                before = self._objects.get(key)
+                if event.type == "DELETED":
+                    self._objects.pop(key, None)
+                else:
+                    self._objects[key] = event.object
+                self._tell(event.type, event.object, before)
+
+    def _replace(self, items: t.Sequence[Object]) -> None:
+        before, self._objects = self._objects, {object_key(obj): obj for obj in items}
+        for key, obj in before.items():
+            if key not in self._objects:
+                self._tell("DELETED", obj, obj)
+        for key, obj in self._objects.items():
+            known = before.get(key)
+            if known is None:
+                self._tell("ADDED", obj, None)
+            elif known["metadata"].get("resourceVersion") != obj["metadata"].get("resourceVersion"):
+                self._tell("MODIFIED", obj, known)
+
+    def _tell(self, kind: str, obj: Object, before: Object | None) -> None:
+        for handler in self._handlers:
+            try:
+                handler(kind, obj, before)
+            except Exception:
+                _LOG.exception("handler of %s failed", self.ref.plural)
+
+
+class WorkQueue:
+    """Keys to reconcile: each once, never by two workers at a time, later if asked, and ever later when they fail."""
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        self._ready: collections.deque[Key] = collections.deque()
+        self._waiting: set[Key] = set()
+        self._working: set[Key] = set()
+        self._again: set[Key] = set()
+        self._failures: dict[Key, int] = {}
+        self._wake = asyncio.Event()
+        self._delayed: set[asyncio.Task[None]] = set()
+
+    def add(self, key: Key) -> None:
+        if key in self._working:
+            self._again.add(key)
+        elif key not in self._waiting:
+            self._waiting.add(key)
+            self._ready.append(key)
+            self._wake.set()
+
+    def add_after(self, key: Key, seconds: float, background: bool = False) -> None:
+        """Add a key when so much engine time has passed; `background` as in Clock.sleep."""
+        if seconds <= 0:
+            self.add(key)
+            return
+
+        async def later() -> None:
+            await self._clock.sleep(seconds, background=background)
+            self.add(key)
+
+        task = asyncio.create_task(later())
+        self._delayed.add(task)
+        task.add_done_callback(self._delayed.discard)
+
+    def failed(self, key: Key) -> None:
+        """Try again, each time after twice as long. A failure alone never makes a jumping clock jump."""
+        count = self._failures.get(key, 0)
+        self._failures[key] = count + 1
+        self.add_after(key, min(_FIRST_RETRY * 2.0**min(count, 40), _LONGEST_RETRY), background=True)
+
+    def forget(self, key: Key) -> None:
+        self._failures.pop(key, None)
+
+    def __len__(self) -> int:
+        return len(self._ready) + len(self._working)
+
+    async def get(self) -> Key:
+        while not self._ready:
+            self._wake.clear()
+            await self._wake.wait()
+        key = self._ready.popleft()
+        self._waiting.discard(key)
+        self._working.add(key)
+        return key
+
+    def done(self, key: Key) -> None:
+        self._working.discard(key)
+        if key in self._again:
+            self._again.discard(key)
+            self.add(key)
+
+    def close(self) -> None:
+        for task in self._delayed:
+            task.cancel()
+
+
+class Controller:
+    """Reconciles keys. A subclass sets `name`, makes informers in `setup` and writes `reconcile`."""
+
+    name = ""
+    observer: Cluster | None = None
+    """Who the informers read as, when that is not who the controller writes as."""
+
+    def __init__(self) -> None:
+        self._informers: list[Informer] = []
+        self._tasks: list[asyncio.Task[None]] = []
+
+    def setup(self) -> None:
+        """Make informers and register their handlers; cluster, clock and queue are set."""
+        raise NotImplementedError
+
+    async def reconcile(self, key: t.Any) -> float | None:
+        """Bring one thing to where it should be; returns after how many engine seconds to look again, or None.
+
+        A raised StatusError is retried with back-off.
+        """
+        raise NotImplementedError
+
+    def informer(self, ref: Ref, label_selector: str = "", field_selector: str = "", cluster: Cluster | None = None) -> Informer:
+        made = Informer(cluster or self.cluster, ref, self.clock, label_selector, field_selector)
+        self._informers.append(made)
+        return made
+
+    def enqueue(self, _event: str, obj: Object, _before: Object | None) -> None:
+        """A handler that queues the object's (namespace, name)."""
+        self.queue.add(object_key(obj))
+
+    def start(self, cluster: Cluster, clock: Clock, workers: int = 1) -> None:
+        self.cluster, self.clock = cluster, clock
+        self.queue = WorkQueue(clock)
+        self.setup()
+        for informer in self._informers:
+            informer.start()
+        self._tasks = [asyncio.create_task(self._work(), name=f"{self.name} {number}") for number in range(workers)]
+
+    async def stop(self) -> None:
+        self.queue.close()
+        for task in self._tasks:
+            task.cancel()
+        for task in self._tasks:
+            with contextlib.suppress(asyncio.CancelledError):
+                await task
+        for informer in self._informers:
+            await informer.stop()
+
+    async def _work(self) -> None:
+        for informer in self._informers:
+            await informer.synced()
+        while True:
+            key = await self.queue.get()
+            try:
+                with self.clock.busy():
+                    again = await self.reconcile(key)
+                self.queue.forget(key)
+                if again is not None:
+                    self.queue.add_after(key, again)
+            except StatusError as error:
+                _LOG.debug("%s: %s: %s", self.name, key, error.message)
+                self.queue.failed(key)
+            except Exception:
+                _LOG.exception("%s: %s", self.name, key)
+                self.queue.failed(key)
+            finally:
+                self.queue.done(key)
+
+
+class EventRecorder:
+    """Writes core/v1 Events; the same event again raises its count. Never raises: an event that is lost is lost."""
+
+    def __init__(self, cluster: Cluster, clock: Clock, component: str) -> None:
+        self._cluster, self._clock, self._component = cluster, clock, component
+        self._known: dict[str, tuple[str, str, int]] = {}
+
+    async def event(self, obj: Object, kind: str, reason: str, message: str) -> None:
+        """kind is Normal or Warning. Source of the aggregation: client-go tools/record/events_cache.go."""
+        metadata = obj["metadata"]
+        namespace = metadata.get("namespace") or "default"
+        involved = {
+            "kind": obj["kind"], "apiVersion": obj["apiVersion"], "name": metadata["name"],
+            "uid": metadata.get("uid", ""), "resourceVersion": metadata.get("resourceVersion", ""),
+        }
+        if metadata.get("namespace"):
+            involved["namespace"] = metadata["namespace"]
+        identity = "\0".join((obj["kind"], namespace, metadata["name"], metadata.get("uid", ""), kind, reason, message))
+        now = self._clock.timestamp()
+        try:
+            if identity in self._known:
+                await self._count(identity, now)
+                return
+            digest = hashlib.sha256(f"{identity}\0{now}".encode()).hexdigest()[:16]
+            event = {
+                "kind": "Event", "apiVersion": "v1", "metadata": {"name": f"{metadata['name']}.{digest}", "namespace": namespace},
+                "involvedObject": involved, "reason": reason, "message": message, "type": kind, "count": 1,
+                "firstTimestamp": now, "lastTimestamp": now, "source": {"component": self._component},
+                "reportingComponent": self._component, "reportingInstance": "",
+            }
+            made = await self._cluster.create(EVENTS, event, namespace)
+            self._known[identity] = (namespace, made["metadata"]["name"], 1)
+        except StatusError as error:
+            _LOG.debug("event %s of %s lost: %s", reason, metadata["name"], error.message)
+
+    async def _count(self, identity: str, now: str) -> None:
+        namespace, name, count = self._known[identity]
+        try:
+            await self._cluster.patch(EVENTS, name, {"count": count + 1, "lastTimestamp": now}, namespace)
+            self._known[identity] = (namespace, name, count + 1)
+        except StatusError:
+            del self._known[identity]
