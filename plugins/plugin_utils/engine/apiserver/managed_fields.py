@@ -1,0 +1,260 @@
+# Copyright: the okd.virt contributors
+# GNU General Public License v3.0 or later (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Who owns which field: sets of field paths, and what an update makes of metadata.managedFields.
+
+A path is a tuple of elements as FieldsV1 writes them: `f:spec`, `k:{"name":"c"}`, `v:"x"`.
+Source: structured-merge-diff fieldpath, typed and merge; Kubernetes apimachinery pkg/util/managedfields/internal.
+"""
+from __future__ import annotations
+
+import dataclasses
+import json
+import typing as t
+
+from ..kinds import Kind
+from .shapes import Shape, shape_of
+
+Object = dict[str, t.Any]
+Path = tuple[str, ...]
+Paths = set[Path]
+
+_UNTRACKED = {("f:apiVersion",), ("f:kind",), ("f:metadata",)} | {
+    ("f:metadata", "f:" + name)
+    for name in ("name", "namespace", "creationTimestamp", "selfLink", "uid", "clusterName", "generation", "managedFields", "resourceVersion")
+}
+# Keys of list items that are filled in when a client leaves them out.
+_KEY_DEFAULTS = {"protocol": "TCP"}
+
+
+def item_element(shape: Shape, item: t.Any) -> str:
+    """How a path names an item of a list that is a set or has keys."""
+    if shape.keys and isinstance(item, dict):
+        found = {key: item.get(key, _KEY_DEFAULTS.get(key)) for key in sorted(shape.keys)}
+        return "k:" + _dumps({key: value for key, value in found.items() if value is not None})
+    return "v:" + _dumps(item)
+
+
+def _dumps(value: t.Any) -> str:
+    return json.dumps(value, separators=(",", ":"), ensure_ascii=False)
+
+
+def by_element(shape: Shape, items: list[t.Any]) -> dict[str, t.Any]:
+    return {item_element(shape, item): item for item in items}
+
+
+def fields_of(shape: Shape, value: t.Any) -> Paths:
+    """The set of an applied configuration: its leaves, and the items of lists with keys."""
+    found: Paths = set()
+    _fields(shape, value, (), found)
+    return found - _UNTRACKED
+
+
+def _fields(shape: Shape, value: t.Any, path: Path, found: Paths) -> None:
+    if isinstance(value, dict) and not shape.atomic:
+        for key, item in value.items():
+            below = (*path, "f:" + key)
+            _fields(shape.child(key), item, below, found)
+            if not shape.declares(key) or item is None or item == {}:
+                found.add(below)
+    elif isinstance(value, list) and shape.granular_list and not shape.atomic:
+        for item in value:
+            below = (*path, item_element(shape, item))
+            found.add(below)
+            if isinstance(item, dict):
+                _fields(shape.item(), item, below, found)
+    else:
+        found.add(path)
+
+
+@dataclasses.dataclass
+class Difference:
+    added: Paths = dataclasses.field(default_factory=set)
+    modified: Paths = dataclasses.field(default_factory=set)
+    removed: Paths = dataclasses.field(default_factory=set)
+
+    @property
+    def written(self) -> Paths:
+        return self.added | self.modified
+
+
+def compare(shape: Shape, old: t.Any, new: t.Any) -> Difference:
+    """What has to be added, modified and removed to get from one object to the other."""
+    difference = Difference()
+    _compare(shape, old, new, (), difference)
+    for paths in (difference.added, difference.modified, difference.removed):
+        paths -= _UNTRACKED
+    return difference
+
+
+def _compare(shape: Shape, old: t.Any, new: t.Any, path: Path, difference: Difference) -> None:
+    if old == new and type(old) is type(new):
+        return
+    if not shape.atomic and isinstance(old, dict) and isinstance(new, dict):
+        for key in new:
+            below = (*path, "f:" + key)
+            if (path == () and key == "metadata") or below not in _UNTRACKED:
+                if key in old:
+                    _compare(shape.child(key), old[key], new[key], below, difference)
+                else:
+                    _collect(shape.child(key), new[key], below, difference.added, True)
+        for key in old:
+            if key not in new:
+                _collect(shape.child(key), old[key], (*path, "f:" + key), difference.removed, True)
+    elif not shape.atomic and shape.granular_list and isinstance(old, list) and isinstance(new, list):
+        before, after = by_element(shape, old), by_element(shape, new)
+        for element, item in after.items():
+            if element in before:
+                _compare(shape.item(), before[element], item, (*path, element), difference)
+            else:
+                _collect(shape.item(), item, (*path, element), difference.added, False)
+        for element, item in before.items():
+            if element not in after:
+                _collect(shape.item(), item, (*path, element), difference.removed, False)
+    else:
+        difference.modified.add(path)
+
+
+def _collect(shape: Shape, value: t.Any, path: Path, found: Paths, parent_there: bool) -> None:
+    """Everything in a value that is new or gone as a whole, itself included unless it is a struct that every object has."""
+    there = parent_there and shape.always_there
+    if not there:
+        found.add(path)
+    if shape.atomic:
+        found.add(path)
+    elif isinstance(value, dict):
+        for key, item in value.items():
+            _collect(shape.child(key), item, (*path, "f:" + key), found, there)
+    elif isinstance(value, list) and shape.granular_list:
+        for item in value:
+            _collect(shape.item(), item, (*path, item_element(shape, item)), found, False)
+    else:
+        found.add(path)
+
+
+def decode_fields(tree: Object) -> Paths:
+    """FieldsV1 as a set of paths."""
+    found: Paths = set()
+    _decode(tree, (), found)
+    return found
+
+
+def _decode(tree: Object, path: Path, found: Paths) -> None:
+    for element, below in tree.items():
+        if element == ".":
+            found.add(path)
+        elif not below:
+            found.add((*path, element))
+        else:
+            _decode(below, (*path, element), found)
+
+
+def encode_fields(paths: t.Iterable[Path]) -> Object:
+    """A set of paths as FieldsV1, sorted as the real server does."""
+    tree: Object = {}
+    for path in sorted(paths):
+        node = tree
+        for element in path:
+            node = node.setdefault(element, {})
+        node["."] = {}
+    return _without_leaf_marks(tree)
+
+
+def _without_leaf_marks(tree: Object) -> Object:
+    if tree.keys() == {"."}:
+        return {}
+    # "." comes first, as it sorts before "f:".
+    return {element: _without_leaf_marks(below) if below else {} for element, below in sorted(tree.items())}
+
+
+class Manager(t.NamedTuple):
+    """Who writes. An applier is the same manager in every version of the API."""
+
+    name: str
+    operation: str
+    api_version: str
+    subresource: str
+
+    def __str__(self) -> str:
+        text = json.dumps(self.name)
+        if self.subresource:
+            text += f' with subresource "{self.subresource}"'
+        return f"{text} using {self.api_version}" if self.operation == "Update" else text
+
+
+@dataclasses.dataclass
+class Owned:
+    """What one manager owns and since when (RFC 3339)."""
+
+    paths: Paths
+    time: str = ""
+    api_version: str = ""
+
+
+Managers = dict[Manager, Owned]
+
+
+def _identity(entry: Object) -> Manager:
+    operation = entry.get("operation", "Update")
+    version = entry.get("apiVersion", "") if operation == "Update" else ""
+    return Manager(entry.get("manager", ""), operation, version, entry.get("subresource", ""))
+
+
+def read_managers(entries: t.Iterable[Object]) -> Managers:
+    """metadata.managedFields by manager."""
+    return {
+        _identity(entry): Owned(decode_fields(entry.get("fieldsV1") or {}), entry.get("time") or "", entry.get("apiVersion", ""))
+        for entry in entries
+    }
+
+
+def write_managers(managers: Managers) -> list[Object]:
+    """metadata.managedFields, in the real server's order; managers that own nothing are left out."""
+    entries = []
+    for manager, owned in managers.items():
+        if not owned.paths:
+            continue
+        entry: Object = {"manager": manager.name, "operation": manager.operation, "apiVersion": owned.api_version}
+        if owned.time:
+            entry["time"] = owned.time
+        entry.update(fieldsType="FieldsV1", fieldsV1=encode_fields(owned.paths))
+        if manager.subresource:
+            entry["subresource"] = manager.subresource
+        entries.append(entry)
+    keys = ("operation", "time", "manager", "apiVersion", "subresource")
+    return sorted(entries, key=lambda entry: tuple(entry.get(key, "") for key in keys))
+
+
+def in_scope(kind: Kind, subresource: str, paths: Paths) -> Paths:
+    """Without the fields that a request on this subresource cannot change."""
+    if "status" not in kind.subresources:
+        return paths
+    if subresource == "status":
+        keep = {"f:status"} if kind.custom else {"f:status", "f:metadata"}
+        return {path for path in paths if path[0] in keep}
+    return paths if subresource else {path for path in paths if path[0] != "f:status"}
+
+
+def track_update(kind: Kind, before: Object | None, after: Object, manager: str, subresource: str, timestamp: str) -> list[Object]:
+    """metadata.managedFields of an object that was created or updated by other means than server-side apply."""
+    metadata = after.get("metadata") or {}
+    entries = metadata.get("managedFields") or ((before or {}).get("metadata") or {}).get("managedFields") or []
+    if entries == [{}]:
+        # How a client says that ownership is to be forgotten.
+        return []
+    difference = compare(shape_of(kind), before or {}, after)
+    written = in_scope(kind, subresource, difference.written)
+    if not written and not difference.removed:
+        return t.cast("list[Object]", entries)
+    managers = read_managers(entries)
+    own = Manager(manager, "Update", kind.api_version, subresource)
+    for other, owned in managers.items():
+        owned.paths -= difference.removed
+        if other != own:
+            owned.paths -= written
+    held = managers.setdefault(own, Owned(set(), "", kind.api_version))
+    if written - held.paths or written & difference.modified:
+        held.paths |= written
+        # Scaling goes through another type, which loses the time.
+        held.time = "" if subresource == "scale" else timestamp
+    return write_managers(managers)
