@@ -1,0 +1,188 @@
+# Copyright: the okd.virt contributors
+# GNU General Public License v3.0 or later (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The objects of the cluster: one version counter, ordered reads, optimistic locking, and what happened lately.
+
+Source of the semantics: Kubernetes apiserver pkg/storage (etcd3 and cacher): one counter for all resources, a watch cache per resource.
+"""
+from __future__ import annotations
+
+import bisect
+import typing as t
+
+import orjson
+
+from .history import Expired, History, StoreEvent, Subscription
+from .journal import Journal
+from .stored import Object, ResourceKey, Stored, copy_json
+
+__all__ = (
+    "AlreadyExists", "Expired", "NotFound", "Object", "ResourceKey", "Store", "StoreEvent", "Stored", "Subscription", "VersionConflict",
+    "copy_json",
+)
+
+
+class AlreadyExists(Exception):
+    """An object of that name is there."""
+
+
+class NotFound(Exception):
+    """No object of that name is there."""
+
+
+class VersionConflict(Exception):
+    """The object has another version than the writer expected."""
+
+
+class _Table:
+    """The objects of one resource, in the order of namespace and name."""
+
+    def __init__(self) -> None:
+        self._objects: dict[str, dict[str, Stored]] = {}
+        self._names: dict[str, list[str]] = {}
+        self._namespaces: list[str] = []
+        self.count = 0
+
+    def get(self, namespace: str, name: str) -> Stored | None:
+        return self._objects.get(namespace, {}).get(name)
+
+    def put(self, stored: Stored) -> None:
+        namespace, name = stored.namespace, stored.name
+        if namespace not in self._objects:
+            self._objects[namespace], self._names[namespace] = {}, []
+            bisect.insort(self._namespaces, namespace)
+        if name not in self._objects[namespace]:
+            bisect.insort(self._names[namespace], name)
+            self.count += 1
+        self._objects[namespace][name] = stored
+
+    def remove(self, namespace: str, name: str) -> None:
+        del self._objects[namespace][name]
+        names = self._names[namespace]
+        del names[bisect.bisect_left(names, name)]
+        self.count -= 1
+        if not names:
+            del self._objects[namespace], self._names[namespace]
+            del self._namespaces[bisect.bisect_left(self._namespaces, namespace)]
+
+    def items(self, namespace: str | None) -> list[Stored]:
+        if namespace is not None:
+            objects = self._objects.get(namespace, {})
+            return [objects[name] for name in self._names.get(namespace, ())]
+        return [self._objects[one][name] for one in self._namespaces for name in self._names[one]]
+
+
+class Store:
+    """All objects of a cluster. Single-threaded; every write is atomic and, with a journal, written down before anybody sees it."""
+
+    def __init__(self, journal: Journal | None = None) -> None:
+        """Take over what the journal holds. Raises journal.Damaged."""
+        self._tables: dict[ResourceKey, _Table] = {}
+        self._journal = journal
+        self._version = 0
+        if journal is not None:
+            for stored in journal.recover():
+                self._table(stored.resource).put(stored)
+            self._version = journal.version
+        self._history = History(self._version)
+
+    @property
+    def version(self) -> int:
+        """The version of the last write."""
+        return self._version
+
+    def get(self, resource: ResourceKey, namespace: str, name: str) -> Stored | None:
+        table = self._tables.get(resource)
+        return table.get(namespace, name) if table is not None else None
+
+    def list(self, resource: ResourceKey, namespace: str | None = None) -> list[Stored]:
+        """Every object of a resource, of one namespace or of all, by namespace and name."""
+        table = self._tables.get(resource)
+        return table.items(namespace) if table is not None else []
+
+    def count(self, resource: ResourceKey) -> int:
+        table = self._tables.get(resource)
+        return table.count if table is not None else 0
+
+    def resources(self) -> t.List[ResourceKey]:  # noqa: UP006
+        """The resources that have objects."""
+        return sorted(key for key, table in self._tables.items() if table.count)
+
+    def create(self, resource: ResourceKey, namespace: str, name: str, value: Object) -> Stored:
+        """Raises AlreadyExists."""
+        if self.get(resource, namespace, name) is not None:
+            raise AlreadyExists(name)
+        return self._write("ADDED", resource, namespace, name, value, None)
+
+    def update(self, resource: ResourceKey, namespace: str, name: str, value: Object, expected: int | None = None) -> Stored:
+        """Raises NotFound, VersionConflict."""
+        return self._write("MODIFIED", resource, namespace, name, value, self._expected(resource, namespace, name, expected))
+
+    def delete(self, resource: ResourceKey, namespace: str, name: str, expected: int | None = None) -> Stored:
+        """Returns the object as it was, at the version of its deletion. Raises NotFound, VersionConflict."""
+        previous = self._expected(resource, namespace, name, expected)
+        return self._write("DELETED", resource, namespace, name, previous.value, previous)
+
+    def list_at(self, resource: ResourceKey, namespace: str | None, version: int) -> t.List[Stored]:  # noqa: UP006
+        """What list() returned when the store was at `version`. Raises Expired."""
+        objects = {(stored.namespace, stored.name): stored for stored in self.list(resource, namespace)}
+        for event in self._history.after(resource, version, newest_first=True):
+            key = (event.stored.namespace, event.stored.name)
+            if namespace is not None and key[0] != namespace:
+                continue
+            if event.previous is None:
+                objects.pop(key, None)
+            else:
+                objects[key] = event.previous
+        return [objects[key] for key in sorted(objects)]
+
+    def subscribe(self, resource: ResourceKey, namespace: str | None, since: int) -> Subscription:
+        """Every change of a resource after the version `since`. Raises Expired."""
+        return self._history.subscribe(resource, namespace, since)
+
+    def compact(self) -> None:
+        """Forget what happened so far: older versions are Expired from now on."""
+        self._history.compact(self._version)
+
+    async def flushed(self, version: int) -> None:
+        """Return when the write of that version is on disk; at once without a journal. Raises OSError when it can't be."""
+        if self._journal is not None:
+            await self._journal.flushed(version)
+
+    def close(self) -> None:
+        """End every subscription and the journal."""
+        self._history.close()
+        if self._journal is not None:
+            self._journal.close()
+
+    def _table(self, resource: ResourceKey) -> _Table:
+        table = self._tables.get(resource)
+        if table is None:
+            table = self._tables[resource] = _Table()
+        return table
+
+    def _expected(self, resource: ResourceKey, namespace: str, name: str, expected: int | None) -> Stored:
+        current = self.get(resource, namespace, name)
+        if current is None:
+            raise NotFound(name)
+        if expected is not None and expected != current.version:
+            raise VersionConflict(name)
+        return current
+
+    def _write(self, event: str, resource: ResourceKey, namespace: str, name: str, value: Object, previous: Stored | None) -> Stored:
+        version = self._version + 1
+        value = {**value, "metadata": {**value["metadata"], "resourceVersion": str(version)}}
+        stored = Stored(resource, namespace, name, version, value, orjson.dumps(value))
+        if self._journal is not None:
+            # Written before anything else knows of it: what was seen by anybody survives the process.
+            self._journal.append(stored, deleted=event == "DELETED")
+        self._version = version
+        table = self._table(resource)
+        if event == "DELETED":
+            table.remove(namespace, name)
+        else:
+            table.put(stored)
+        self._history.add(StoreEvent(event, stored, previous, version))
+        if self._journal is not None and self._journal.wants_compaction:
+            self._journal.compact((one for key in self.resources() for one in self.list(key)), version)
+        return stored
