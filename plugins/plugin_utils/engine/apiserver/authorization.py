@@ -11,7 +11,7 @@ from __future__ import annotations
 import typing as t
 
 from .. import errors
-from .identity import MASTERS, SERVICE_ACCOUNT_PREFIX, UserInfo, service_account_name
+from .identity import MASTERS, UserInfo, service_account_name
 from .request import RequestInfo
 
 RBAC_GROUP = "rbac.authorization.k8s.io"
@@ -212,7 +212,3 @@ def refusal(user: UserInfo, asked: Attributes) -> str:
     resource = f"{asked.resource}/{asked.subresource}" if asked.subresource else asked.resource
     where = f"in the namespace {errors.quote(asked.namespace)}" if asked.namespace else "at the cluster scope"
     return f"{who} resource {errors.quote(resource)} in API group {errors.quote(asked.group)} {where}"
-
-
-def is_service_account(username: str) -> bool:
-    return username.startswith(SERVICE_ACCOUNT_PREFIX)

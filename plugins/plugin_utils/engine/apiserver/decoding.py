@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import typing as t
 
+import orjson
 import yaml
 
 from .. import errors
@@ -25,7 +26,7 @@ _INTERNAL_PACKAGES = {"": "core", "rbac.authorization.k8s.io": "rbac"}
 def decode(body: bytes, content_type: str, kind: Kind) -> tuple[Object, list[str]]:
     """The object and the paths of keys that it has twice. Raises StatusError 400 or 415."""
     if body_type(content_type) == YAML:
-        parsed, duplicates = _yaml(body, kind), []
+        parsed, duplicates = _yaml(body, kind), list[str]()
     else:
         parsed, duplicates = _json(body, kind)
     if not isinstance(parsed, dict):
@@ -66,7 +67,9 @@ def check_type(obj: Object, kind: Kind, body: bytes = b"") -> None:
 def _go_type(value: t.Any) -> str:
     if isinstance(value, bool):
         return "bool"
-    return {dict: "object", list: "array"}.get(type(value), "number")
+    if isinstance(value, dict):
+        return "object"
+    return "array" if isinstance(value, list) else "number"
 
 
 def unrecognized(kind: Kind, problem: str, body: bytes) -> errors.StatusError:
@@ -114,12 +117,25 @@ def _path_of(value: t.Any, wanted: Object, path: str) -> t.Iterator[str]:
 
 
 def _json(body: bytes, kind: Kind) -> tuple[t.Any, list[str]]:
-    duplicates = _Duplicates()
     try:
-        parsed = json.loads(body, object_pairs_hook=duplicates.hook, parse_constant=_refuse_constant)
+        parsed = orjson.loads(body)
+    except orjson.JSONDecodeError:
+        parsed = _lenient_json(body, kind)
+    # A body as short as its own encoding has no key twice; others are looked at.
+    if len(body) == len(orjson.dumps(parsed)):
+        return parsed, []
+    duplicates = _Duplicates()
+    again = json.loads(body, object_pairs_hook=duplicates.hook)
+    return parsed, duplicates.paths(again) if duplicates.found else []
+
+
+def _lenient_json(body: bytes, kind: Kind) -> t.Any:
+    """What only the strict parser refuses (lone surrogates); else the complaint."""
+    try:
+        parsed = json.loads(body, parse_constant=_refuse_constant)
+        return orjson.loads(json.dumps(parsed, ensure_ascii=False).encode("utf-8", "replace"))
     except (ValueError, RecursionError) as error:
         raise unrecognized(kind, f"couldn't get version/kind; json parse error: {json_problem(body, error)}", body) from error
-    return parsed, duplicates.paths(parsed) if duplicates.found else []
 
 
 def _refuse_constant(text: str) -> t.NoReturn:

@@ -5,10 +5,6 @@
 from __future__ import annotations
 
 import base64
-import typing as t
-
-from cryptography.hazmat.primitives.asymmetric import ec
-
 from .. import errors
 from .authentication import ISSUER, ServiceAccountTokens
 from .request import Request, Response
@@ -57,7 +53,7 @@ class NonResources:
     def _keys(self, accept: str) -> Response:
         if accept and "*/*" not in accept and "application/jwk-set+json" not in accept:
             raise errors.not_acceptable("406: Not Acceptable\n\nAvailable representations: application/jwk-set+json", {})
-        numbers = t.cast(ec.EllipticCurvePublicKey, self._tokens.public_key).public_numbers()
+        numbers = self._tokens.public_key.public_numbers()
         key = {
             "use": "sig", "kty": "EC", "kid": self._tokens.key_id, "crv": "P-256", "alg": "ES256",
             "x": _base64(numbers.x), "y": _base64(numbers.y),

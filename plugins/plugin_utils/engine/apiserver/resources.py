@@ -9,8 +9,9 @@ neither), is a matter of another beginning and not of encoding it again.
 from __future__ import annotations
 
 import dataclasses
-import json
 import typing as t
+
+import orjson
 
 from ..kinds import Kind
 from ..store.store import Stored
@@ -55,7 +56,7 @@ class Result:
 
 
 def dumps(value: t.Any) -> bytes:
-    return json.dumps(value, separators=(",", ":"), ensure_ascii=False).encode("utf-8", "surrogatepass")
+    return orjson.dumps(value)
 
 
 def canonical(kind: Kind, obj: Object) -> Object:

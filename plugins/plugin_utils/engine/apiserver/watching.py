@@ -14,15 +14,15 @@ import typing as t
 
 from .. import errors
 from ..kinds import Kind
-from ..store.store import Expired, Store, StoreEvent, Stored, Subscription
+from ..store.store import Expired, Store, Stored, StoreEvent, Subscription
 from .options import ListOptions, resource_version
-from .reading import Matcher, matcher
+from .reading import matcher
 from .resources import Call, Object, dumps, object_bytes, object_in
 
 _SHORTEST_DEFAULT, _LONGEST_DEFAULT = 1800, 3600
 _BOOKMARK_EVERY, _BEFORE_END = 60.0, 2.0
 
-Event = tuple[str, Object, t.Optional[Stored]]
+Event = tuple[str, Object, Stored | None]
 """Type, object in the kind's version, and what is stored when the object is exactly that."""
 
 
@@ -82,36 +82,23 @@ class Watch:
         seconds = self._options.timeout_seconds or _SHORTEST_DEFAULT + secrets.randbelow(_LONGEST_DEFAULT - _SHORTEST_DEFAULT)
         ends = now() + seconds
         bookmark_at = min(now() + _BOOKMARK_EVERY, ends - _BEFORE_END) if seconds > _BEFORE_END else now() + _BOOKMARK_EVERY
-        reader = subscription.__aiter__()
-        pending: asyncio.Future[StoreEvent] | None = None
-        try:
-            while True:
-                if pending is None:
-                    pending = asyncio.ensure_future(reader.__anext__())
-                wake = min(ends, bookmark_at) if self._options.bookmarks else ends
-                await asyncio.wait((pending,), timeout=max(0.0, wake - now()))
-                if pending.done():
-                    try:
-                        happened = pending.result()
-                    except StopAsyncIteration:
-                        return
-                    except Expired as error:
-                        raise errors.expired(str(error)) from error
-                    finally:
-                        pending = None
-                    self._version = happened.version
-                    event = self._seen(happened)
-                    if event is not None:
-                        yield event
-                if self._options.bookmarks and now() >= bookmark_at:
-                    bookmark_at = now() + _BOOKMARK_EVERY
-                    self._version = max(self._version, self._store.version) if pending is not None and not pending.done() else self._version
-                    yield self._bookmark({})
-                if now() >= ends and (pending is None or not pending.done()):
-                    return
-        finally:
-            if pending is not None:
-                pending.cancel()
+        while True:
+            happened = subscription.poll() or await _next(subscription, min(ends, bookmark_at) if self._options.bookmarks else ends)
+            if happened is not None:
+                self._version = happened.version
+                event = self._seen(happened)
+                if event is not None:
+                    yield event
+            elif subscription.closed:
+                return
+            if self._options.bookmarks and now() >= bookmark_at:
+                bookmark_at = now() + _BOOKMARK_EVERY
+                if happened is None:
+                    # Everything up to here has been seen, also what did not concern this watch.
+                    self._version = self._store.version
+                yield self._bookmark({})
+            if now() >= ends and happened is None:
+                return
 
     def _seen(self, event: StoreEvent) -> Event | None:
         """What a change is to this watch: an object that leaves the selection is deleted, one that enters is added."""
@@ -132,6 +119,17 @@ class Watch:
     def _bookmark(self, more: Object) -> Event:
         metadata = {"resourceVersion": str(self._version), **more}
         return ("BOOKMARK", {"kind": self._kind.kind, "apiVersion": self._kind.api_version, "metadata": metadata}, None)
+
+
+async def _next(subscription: Subscription, until: float) -> StoreEvent | None:
+    """The next event, or None at that time of the loop or at the end. Raises StatusError 410 for a reader that fell behind."""
+    try:
+        async with asyncio.timeout_at(until):
+            return await subscription.__anext__()
+    except (TimeoutError, StopAsyncIteration):
+        return None
+    except Expired as error:
+        raise errors.expired(str(error)) from error
 
 
 def frame(kind: Kind, event: Event) -> bytes:

@@ -55,6 +55,10 @@ class Subscription:
         self._buffer.append(event)
         self._awake()
 
+    @property
+    def closed(self) -> bool:
+        return self._closed
+
     def close(self) -> None:
         """No more events; the reader ends after those that wait."""
         if not self._closed:
@@ -65,6 +69,10 @@ class Subscription:
     def _awake(self) -> None:
         if self._wake is not None and not self._wake.done():
             self._wake.set_result(None)
+
+    def poll(self) -> StoreEvent | None:
+        """The next event if one waits: a reader that keeps up need not suspend for each."""
+        return self._buffer.popleft() if self._buffer else None
 
     def __aiter__(self) -> Subscription:
         return self
