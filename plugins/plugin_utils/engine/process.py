@@ -1,0 +1,209 @@
+# Copyright: the okd.virt contributors
+# GNU General Public License v3.0 or later (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Start and stop an engine as a process of its own: for the action plugin, for tests, for whoever rehearses."""
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+import pathlib
+import shutil
+import signal
+import subprocess
+import sys
+import time
+import typing as t
+
+MODULE = "ansible_collections.okd.virt.plugins.plugin_utils.engine"
+_STATE, _LOG, _KUBECONFIG, _DATA = "engine.json", "engine.log", "kubeconfig", "data"
+_POLL = 0.02
+
+
+class EngineError(Exception):
+    """The engine could not be started or stopped; the text says why."""
+
+
+@dataclasses.dataclass(frozen=True)
+class EngineOptions:
+    """How to start one; the names are those of `engine serve`. `directory` holds its state, log and kubeconfig."""
+
+    directory: pathlib.Path
+    cluster: str = "lab"
+    release: str = "4.18"
+    flavour: str = "okd"
+    speed: str = "1"
+    port: int = 0
+    kubeconfig: pathlib.Path | None = None
+    durable: bool = False
+    audit: bool = False
+    watch_pid: int | None = None
+    sizes: tuple[str, ...] = ()
+
+    @property
+    def kubeconfig_file(self) -> pathlib.Path:
+        return self.kubeconfig or self.directory / _KUBECONFIG
+
+    @property
+    def audit_file(self) -> pathlib.Path:
+        return self.directory / "audit.jsonl"
+
+
+@dataclasses.dataclass(frozen=True)
+class RunningEngine:
+    """An engine that serves."""
+
+    pid: int
+    url: str
+    kubeconfig: pathlib.Path
+    directory: pathlib.Path
+    started: str
+    """When the process began, so that another process with the same number is not taken for it."""
+    settings: dict[str, t.Any]
+
+
+def process_start_time(pid: int) -> str | None:
+    """What tells a process from a later one of the same number; None when it is gone."""
+    try:
+        content = pathlib.Path(f"/proc/{pid}/stat").read_text()
+    except FileNotFoundError:
+        return _start_time_by_ps(pid) if not pathlib.Path("/proc/self").exists() else None
+    except OSError:
+        return None
+    fields = content.rpartition(")")[2].split()
+    return None if fields[0] in ("Z", "X") else fields[19]
+
+
+def _start_time_by_ps(pid: int) -> str | None:
+    found = subprocess.run(["ps", "-o", "lstart=", "-p", str(pid)], capture_output=True, text=True, check=False, timeout=10)
+    return found.stdout.strip() or None
+
+
+def _settings(options: EngineOptions) -> dict[str, t.Any]:
+    return {
+        "cluster": options.cluster, "release": options.release, "flavour": options.flavour, "speed": options.speed,
+        "kubeconfig": str(options.kubeconfig_file), "durable": options.durable, "sizes": list(options.sizes),
+    }
+
+
+def running(directory: pathlib.Path) -> RunningEngine | None:
+    """The engine of a directory, when it is alive."""
+    try:
+        state = json.loads((directory / _STATE).read_text())
+    except (FileNotFoundError, ValueError):
+        return None
+    if process_start_time(state["pid"]) != state["started"]:
+        return None
+    return RunningEngine(state["pid"], state["url"], pathlib.Path(state["kubeconfig"]), directory, state["started"], state["settings"])
+
+
+def start(options: EngineOptions, timeout: float = 60.0) -> RunningEngine:
+    """Start an engine and wait until it serves; one that runs already in the directory is returned as it is. Raises EngineError."""
+    directory = options.directory
+    found = running(directory)
+    if found is not None:
+        if found.settings != _settings(options):
+            different = [name for name, value in _settings(options).items() if found.settings.get(name) != value]
+            raise EngineError(f"An engine with other settings ({', '.join(different)}) runs in {directory}: stop it first or choose another directory.")
+        return found
+    directory.mkdir(parents=True, exist_ok=True, mode=0o700)
+    log = directory / _LOG
+    with log.open("wb") as output:
+        process = subprocess.Popen(
+            _command(options), stdin=subprocess.DEVNULL, stdout=output, stderr=subprocess.STDOUT, start_new_session=True, close_fds=True
+        )
+    url = _wait_until_ready(process, log, timeout)
+    started = process_start_time(process.pid)
+    if started is None:
+        raise EngineError(f"The engine stopped right after it was ready: {_last_words(log)}")
+    state = {"pid": process.pid, "url": url, "kubeconfig": str(options.kubeconfig_file), "started": started, "settings": _settings(options)}
+    fresh = directory / f".{_STATE}"
+    fresh.write_text(json.dumps(state))
+    os.replace(fresh, directory / _STATE)
+    # The child lives on without this object; it is reaped here while this process lives.
+    _CHILDREN[process.pid] = process
+    return RunningEngine(process.pid, url, options.kubeconfig_file, directory, started, _settings(options))
+
+
+_CHILDREN: dict[int, subprocess.Popen[bytes]] = {}
+
+
+def _command(options: EngineOptions) -> list[str]:
+    command = [
+        sys.executable, "-m", MODULE, "serve", "--cluster", options.cluster, "--release", options.release, "--flavour", options.flavour,
+        "--speed", options.speed, "--port", str(options.port), "--kubeconfig", str(options.kubeconfig_file),
+    ]
+    if options.durable:
+        command += ["--data-dir", str(options.directory / _DATA)]
+    if options.audit:
+        command += ["--audit-log", str(options.audit_file)]
+    if options.watch_pid is not None:
+        command += ["--watch-pid", str(options.watch_pid)]
+    for size in options.sizes:
+        command += ["--size", size]
+    return command
+
+
+def _wait_until_ready(process: subprocess.Popen[bytes], log: pathlib.Path, timeout: float) -> str:
+    deadline = time.monotonic() + timeout
+    while time.monotonic() < deadline:
+        for line in log.read_text(errors="replace").splitlines():
+            if line.startswith("okd.virt engine: ") and "listening on " in line:
+                return line.partition("listening on ")[2].partition(",")[0]
+        if process.poll() is not None:
+            raise EngineError(f"The engine did not start (exit status {process.returncode}): {_last_words(log)}")
+        time.sleep(_POLL)
+    process.kill()
+    process.wait()
+    raise EngineError(f"The engine was not ready within {timeout:.0f} s: {_last_words(log)}")
+
+
+def _last_words(log: pathlib.Path) -> str:
+    lines = [line for line in log.read_text(errors="replace").splitlines() if line.strip()]
+    return lines[-1].removeprefix("engine: ") if lines else f"it said nothing (see {log})"
+
+
+def stop(directory: pathlib.Path, timeout: float = 15.0) -> bool:
+    """Stop the engine of a directory; False when none runs there. Raises EngineError when it does not end."""
+    found = running(directory)
+    if found is None:
+        (directory / _STATE).unlink(missing_ok=True)
+        return False
+    for number in (signal.SIGTERM, signal.SIGKILL):
+        try:
+            os.kill(found.pid, number)
+        except ProcessLookupError:
+            break
+        if _gone(found, timeout):
+            break
+    else:
+        raise EngineError(f"The engine (process {found.pid}) does not end.")
+    child = _CHILDREN.pop(found.pid, None)
+    if child is not None:
+        child.wait(timeout)
+    (directory / _STATE).unlink(missing_ok=True)
+    return True
+
+
+def remove(directory: pathlib.Path) -> bool:
+    """Stop the engine of a directory and remove what it kept there; False when there was nothing. Raises EngineError."""
+    stopped = stop(directory)
+    there = [directory / name for name in (_STATE, _LOG, _KUBECONFIG, _DATA, "audit.jsonl") if (directory / name).exists()]
+    for path in there:
+        if path.is_dir():
+            shutil.rmtree(path)
+        else:
+            path.unlink()
+    return stopped or bool(there)
+
+
+def _gone(engine: RunningEngine, timeout: float) -> bool:
+    deadline = time.monotonic() + timeout
+    while time.monotonic() < deadline:
+        child = _CHILDREN.get(engine.pid)
+        if child is not None:
+            child.poll()
+        if process_start_time(engine.pid) != engine.started:
+            return True
+        time.sleep(_POLL)
+    return False
