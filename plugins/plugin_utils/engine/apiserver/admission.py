@@ -20,7 +20,7 @@ from .identity import UserInfo
 Object = dict[str, t.Any]
 IMMORTAL = frozenset(("default", "kube-system", "kube-public"))
 _ALPHABET = "bcdfghjklmnpqrstvwxz2456789"
-_TOKEN_PATH = "/var/run/secrets/kubernetes.io/serviceaccount"
+_ACCOUNT_MOUNT = "/var/run/secrets/kubernetes.io/serviceaccount"
 
 
 def random_suffix(length: int = 5) -> str:
@@ -144,8 +144,8 @@ def _mount_token(spec: Object) -> None:
             continue
         for container in containers:
             mounts = container.get("volumeMounts") or []
-            if not any(mount.get("mountPath") == _TOKEN_PATH for mount in mounts):
-                container["volumeMounts"] = [*mounts, {"name": volume, "readOnly": True, "mountPath": _TOKEN_PATH}]
+            if not any(mount.get("mountPath") == _ACCOUNT_MOUNT for mount in mounts):
+                container["volumeMounts"] = [*mounts, {"name": volume, "readOnly": True, "mountPath": _ACCOUNT_MOUNT}]
                 used = True
     if not used:
         return

@@ -106,6 +106,13 @@ class ApiServer:
                 return Response(200, object_bytes(kind, stored), dict(_HEADERS))
         return self._answer(request, call, self.execute(call), accepted)
 
+    def user_name(self, request: Request) -> str:
+        """Who made a request, for the audit log; empty when nobody could be found out."""
+        try:
+            return self.authenticator.authenticate(request).name
+        except StatusError:
+            return ""
+
     def _authorize(self, user: UserInfo, asked: Attributes) -> None:
         if not self.authorizer.authorize(user, asked)[0]:
             raise forbidden_request(asked, refusal(user, asked))

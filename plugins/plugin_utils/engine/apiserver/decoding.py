@@ -179,7 +179,7 @@ _Loader.yaml_implicit_resolvers = {
 def load_yaml(body: bytes) -> t.Any:
     """One YAML document as JSON types. Raises ValueError."""
     try:
-        return yaml.load(body, Loader=_Loader)  # a subclass of SafeLoader
+        return yaml.load(body, Loader=_Loader)  # noqa: S506  (a SafeLoader)
     except (yaml.YAMLError, RecursionError, UnicodeDecodeError) as error:
         raise ValueError(f"error converting YAML to JSON: {error}") from error
 

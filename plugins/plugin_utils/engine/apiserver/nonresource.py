@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import base64
+
 from .. import errors
 from .authentication import ISSUER, ServiceAccountTokens
 from .request import Request, Response

@@ -183,7 +183,10 @@ class Reviews:
             raise errors.not_found(_Plain(kinds[kind], kind), name)
         uid = stored.value["metadata"]["uid"]
         if reference.get("uid") and reference["uid"] != uid:
-            text = f"the UID in the bound object reference ({reference['uid']}) does not match the UID in record. The object might have been deleted and then recreated"
+            text = (
+                f"the UID in the bound object reference ({reference['uid']}) does not match the UID in record. "
+                "The object might have been deleted and then recreated"
+            )
             raise errors.conflict(_Plain(kinds[kind], kind), name, text)
         return kind.lower(), stored.value
 

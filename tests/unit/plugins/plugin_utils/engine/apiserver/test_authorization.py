@@ -6,10 +6,11 @@ from __future__ import annotations
 
 import typing as t
 
-from ansible_collections.okd.virt.plugins.plugin_utils.engine.apiserver import authorization as rbac
-from ansible_collections.okd.virt.plugins.plugin_utils.engine.apiserver.identity import UserInfo, service_account_user
 from hypothesis import given, settings
 from hypothesis import strategies as st
+
+from ansible_collections.okd.virt.plugins.plugin_utils.engine.apiserver import authorization as rbac
+from ansible_collections.okd.virt.plugins.plugin_utils.engine.apiserver.identity import UserInfo, service_account_user
 
 GROUPS = st.sampled_from(["", "apps", "kubevirt.io", "*"])
 RESOURCES = st.sampled_from(["pods", "pods/eviction", "virtualmachines", "virtualmachines/migrate", "*", "*/migrate"])

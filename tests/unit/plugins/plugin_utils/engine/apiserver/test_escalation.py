@@ -7,12 +7,13 @@ from __future__ import annotations
 import typing as t
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
 from ansible_collections.okd.virt.plugins.plugin_utils.engine import errors
 from ansible_collections.okd.virt.plugins.plugin_utils.engine.apiserver import authorization as rbac
 from ansible_collections.okd.virt.plugins.plugin_utils.engine.apiserver import escalation
 from ansible_collections.okd.virt.plugins.plugin_utils.engine.apiserver.identity import UserInfo
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 MIGRATE = [
     {"apiGroups": ["subresources.kubevirt.io"], "resources": ["virtualmachines/migrate"], "verbs": ["update"]},
