@@ -1,0 +1,237 @@
+# Copyright: the okd.virt contributors
+# GNU General Public License v3.0 or later (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The store: what it promises to watches, to paged lists, and across a crash."""
+from __future__ import annotations
+
+import asyncio
+import pathlib
+import typing as t
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from ansible_collections.okd.virt.plugins.plugin_utils.engine.store import history
+from ansible_collections.okd.virt.plugins.plugin_utils.engine.store.journal import Damaged, InUse, Journal
+from ansible_collections.okd.virt.plugins.plugin_utils.engine.store.store import (
+    AlreadyExists,
+    Expired,
+    NotFound,
+    Store,
+    Stored,
+    StoreEvent,
+    VersionConflict,
+)
+
+PODS, MAPS = ("", "pods"), ("", "configmaps")
+Write = tuple[str, tuple[str, str], str, str, int]
+WRITES = st.lists(
+    st.tuples(
+        st.sampled_from(("put", "delete")), st.sampled_from((PODS, MAPS)), st.sampled_from(("a", "a-b", "b")),
+        st.sampled_from(("x", "y", "z")), st.integers(0, 9),
+    ),
+    max_size=40,
+)
+
+
+def _value(namespace: str, name: str, number: int) -> dict[str, t.Any]:
+    return {"apiVersion": "v1", "kind": "Pod", "metadata": {"namespace": namespace, "name": name}, "data": number}
+
+
+def _do(store: Store, write: Write) -> None:
+    action, resource, namespace, name, number = write
+    there = store.get(resource, namespace, name) is not None
+    if action == "delete":
+        if there:
+            store.delete(resource, namespace, name)
+    elif there:
+        store.update(resource, namespace, name, _value(namespace, name, number))
+    else:
+        store.create(resource, namespace, name, _value(namespace, name, number))
+
+
+def _content(listed: t.Iterable[Stored]) -> list[tuple[str, str, int, t.Any]]:
+    return [(one.namespace, one.name, one.version, one.value["data"]) for one in listed]
+
+
+def _everything(store: Store) -> dict[tuple[str, str], list[tuple[str, str, int, t.Any]]]:
+    return {resource: _content(store.list(resource)) for resource in store.resources()}
+
+
+def test_writes_are_counted_ordered_and_guarded() -> None:
+    store = Store()
+    first = store.create(PODS, "b", "x", _value("b", "x", 1))
+    second = store.create(PODS, "a", "z", _value("a", "z", 1))
+    third = store.create(MAPS, "", "m", {"metadata": {"name": "m"}})
+    assert (first.version, second.version, third.version, store.version) == (1, 2, 3, 3)
+    assert first.value["metadata"]["resourceVersion"] == "1"
+    assert b'"resourceVersion":"1"' in first.raw
+    assert [(one.namespace, one.name) for one in store.list(PODS)] == [("a", "z"), ("b", "x")]
+    assert [one.name for one in store.list(PODS, "b")] == ["x"]
+    with pytest.raises(AlreadyExists):
+        store.create(PODS, "b", "x", _value("b", "x", 2))
+    with pytest.raises(VersionConflict):
+        store.update(PODS, "b", "x", _value("b", "x", 2), expected=99)
+    with pytest.raises(NotFound):
+        store.delete(PODS, "b", "nope")
+    assert store.delete(PODS, "b", "x", expected=1).version == 4
+    assert store.count(PODS) == 1
+    assert store.version == 4
+
+
+@given(WRITES)
+def test_list_at_is_what_a_list_was(writes: list[Write]) -> None:
+    store = Store()
+    seen = [(0, {PODS: [], MAPS: []})]
+    for write in writes:
+        _do(store, write)
+        seen.append((store.version, {resource: _content(store.list(resource)) for resource in (PODS, MAPS)}))
+    for version, lists in seen:
+        for resource, content in lists.items():
+            assert _content(store.list_at(resource, None, version)) == content
+            assert _content(store.list_at(resource, "a", version)) == [one for one in content if one[0] == "a"]
+
+
+@given(WRITES, st.integers(0, 40))
+def test_a_watch_from_any_version_rebuilds_the_list(writes: list[Write], at: int) -> None:
+    store = Store()
+    begin, known = 0, {}
+    for number, write in enumerate(writes):
+        if number == at:
+            begin, known = store.version, {(one.namespace, one.name): one.version for one in store.list(PODS)}
+        _do(store, write)
+    if at >= len(writes):
+        begin, known = store.version, {(one.namespace, one.name): one.version for one in store.list(PODS)}
+
+    async def follow() -> None:
+        subscription = store.subscribe(PODS, None, begin)
+        subscription.close()
+        last = begin
+        async for event in subscription:
+            assert event.version > last
+            last = event.version
+            key = (event.stored.namespace, event.stored.name)
+            assert (event.previous is None) == (event.type == "ADDED") == (key not in known)
+            if event.type == "DELETED":
+                del known[key]
+            else:
+                known[key] = event.version
+
+    asyncio.run(follow())
+    assert known == {(one.namespace, one.name): one.version for one in store.list(PODS)}
+
+
+def test_what_is_forgotten_is_expired(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(history, "RETAINED", 3)
+    store = Store()
+    for number in range(6):
+        _do(store, ("put", PODS, "a", "x", number))
+    _do(store, ("put", MAPS, "a", "x", 0))
+    with pytest.raises(Expired, match=r"too old resource version: 2 \(3\)"):
+        store.subscribe(PODS, None, 2)
+    with pytest.raises(Expired):
+        store.list_at(PODS, None, 2)
+    assert _content(store.list_at(PODS, None, 3)) == [("a", "x", 3, 2)]
+    assert _content(store.list_at(MAPS, None, 0)) == []
+    store.compact()
+    with pytest.raises(Expired):
+        store.list_at(MAPS, None, 6)
+
+
+def test_a_reader_that_falls_behind_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(history, "BUFFERED", 2)
+
+    async def read() -> list[StoreEvent]:
+        store = Store()
+        subscription = store.subscribe(PODS, "a", 0)
+        for number in range(4):
+            _do(store, ("put", PODS, "b", "x", number))
+        for number in range(3):
+            _do(store, ("put", PODS, "a", "x", number))
+        return [event async for event in subscription]
+
+    with pytest.raises(Expired):
+        asyncio.run(read())
+
+
+@given(WRITES)
+@settings(max_examples=30, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_a_restart_brings_everything_back_from_every_torn_end(tmp_path_factory: pytest.TempPathFactory, writes: list[Write]) -> None:
+    directory = tmp_path_factory.mktemp("journal")
+    journal = Journal(directory)
+    store = Store(journal)
+    path = directory / "journal"
+    states = [(path.stat().st_size, _everything(store))]
+    for write in writes:
+        _do(store, write)
+        states.append((path.stat().st_size, _everything(store)))
+    version = store.version
+    store.close()
+    again = Store(Journal(directory))
+    assert (again.version, _everything(again)) == (version, states[-1][1])
+    again.close()
+    content = path.read_bytes()
+    for end in range(states[0][0], len(content), 37):
+        path.write_bytes(content[:end])
+        expected = next(state for size, state in reversed(states) if size <= end)
+        cut = Store(Journal(directory))
+        assert _everything(cut) == expected
+        _do(cut, ("put", PODS, "a", "new", 1))
+        cut.close()
+        reopened = Store(Journal(directory))
+        assert reopened.get(PODS, "a", "new") is not None
+        reopened.close()
+
+
+def test_a_compaction_keeps_everything(tmp_path: pathlib.Path) -> None:
+    journal = Journal(tmp_path)
+    store = Store(journal)
+    for number in range(20):
+        _do(store, ("put", PODS, "a", f"p{number % 7}", number))
+    before = (tmp_path / "journal").stat().st_size
+    journal.compact((one for key in store.resources() for one in store.list(key)), store.version)
+    assert (tmp_path / "journal").stat().st_size < before
+    _do(store, ("delete", PODS, "a", "p3", 0))
+    expected, version = _everything(store), store.version
+    store.close()
+    again = Store(Journal(tmp_path))
+    assert (_everything(again), again.version) == (expected, version)
+    again.close()
+
+
+@pytest.mark.parametrize("position", (0, 12, 60, -30))
+def test_a_damaged_file_is_refused_with_its_name(tmp_path: pathlib.Path, position: int) -> None:
+    store = Store(Journal(tmp_path))
+    for number in range(4):
+        _do(store, ("put", PODS, "a", "x", number))
+    store.close()
+    path = tmp_path / "journal"
+    content = bytearray(path.read_bytes())
+    content[position] ^= 1
+    path.write_bytes(bytes(content))
+    with pytest.raises(Damaged, match="journal is damaged at line .* Restore the file from a copy"):
+        Store(Journal(tmp_path))
+
+
+def test_a_directory_has_one_engine(tmp_path: pathlib.Path) -> None:
+    first = Store(Journal(tmp_path))
+    with pytest.raises(InUse, match="in use by another engine"):
+        Journal(tmp_path)
+    first.close()
+    Store(Journal(tmp_path)).close()
+
+
+def test_flushed_waits_for_the_disk(tmp_path: pathlib.Path) -> None:
+    async def write() -> None:
+        store = Store(Journal(tmp_path))
+
+        async def one(number: int) -> None:
+            stored = store.create(PODS, "a", f"p{number}", _value("a", f"p{number}", number))
+            await store.flushed(stored.version)
+
+        await asyncio.gather(*(one(number) for number in range(50)))
+        store.close()
+
+    asyncio.run(write())
+    assert Store(Journal(tmp_path)).count(PODS) == 50
