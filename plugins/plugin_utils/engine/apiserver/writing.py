@@ -56,8 +56,10 @@ class Writer:
             check_type(obj, call.kind)
         return self._prepared(call, obj, options, duplicates)
 
-    def _prepared(self, call: Call, obj: Object, options: WriteOptions, duplicates: t.Sequence[str] = ()) -> Object:
-        prepared, warnings = prepare(call.kind, obj, options.field_validation, duplicates)
+    def _prepared(
+        self, call: Call, obj: Object, options: WriteOptions, duplicates: t.Sequence[str] = (), patched: bool = False
+    ) -> Object:
+        prepared, warnings = prepare(call.kind, obj, options.field_validation, duplicates, patched)
         call.warnings.extend(warnings)
         if not isinstance(prepared.get("metadata"), dict):
             prepared["metadata"] = {}
@@ -207,7 +209,7 @@ class Writer:
         if current is None:
             raise errors.not_found(call.kind, call.name)
         patched = apply_patch(media, object_in(call.kind, current), call.body, call.kind)
-        new = self._prepared(call, copy_json(patched), options)
+        new = self._prepared(call, copy_json(patched), options, patched=True)
         check_type(new, call.kind)
         self._check_name(call, new)
         return self.replace(call, current, new, options, subresource)
