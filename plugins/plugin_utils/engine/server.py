@@ -65,7 +65,7 @@ class Server:
     async def _handle(self, raw: web.BaseRequest) -> web.StreamResponse:
         started = time.monotonic()
         self._clock.activity()
-        body = await raw.content.read(_BODY_LIMIT) if raw.can_read_body else b""
+        body = await _body(raw) if raw.can_read_body else b""
         request = Request(raw.method, raw.raw_path, raw.headers, body, _peer_certificate(raw), raw.remote or "")
         answer = await self._api.handle(request)
         if isinstance(answer, WatchResponse):
@@ -116,6 +116,15 @@ def _user(api: ApiServer, request: Request) -> str:
         return request.headers.get("Impersonate-User") or api.authenticator.authenticate(request).name
     except StatusError:
         return ""
+
+
+async def _body(raw: web.BaseRequest) -> bytes:
+    """All of the body, up to the limit that only abuse reaches: one read gives no more than what has arrived."""
+    chunks, length = [], 0
+    while length <= _BODY_LIMIT and (chunk := await raw.content.readany()):
+        chunks.append(chunk)
+        length += len(chunk)
+    return b"".join(chunks)
 
 
 def _plain(answer: Response) -> web.Response:
