@@ -10,7 +10,7 @@ import tempfile
 import typing as t
 
 from . import clusters, kubernetes, kubevirt, okd
-from .apiserver import bootstrap_roles
+from .apiserver.bootstrap import bootstrap
 from .apiserver.chain import ApiServer
 from .apiserver.custom_resources import CustomResources
 from .apiserver.identity import UserInfo
@@ -18,7 +18,7 @@ from .apiserver.local import LocalCluster
 from .authority import ADMIN, Authority, User, write_private
 from .clock import make_clock
 from .controller import Controller
-from .interface import CLUSTER_ROLE_BINDINGS, CLUSTER_ROLES, NAMESPACES, Ref
+from .interface import Ref
 from .kinds import Registry
 from .kubernetes.resources import Served
 from .server import Server
@@ -27,7 +27,6 @@ from .store.store import Store
 
 RELEASES = ("4.18", "4.19")
 FLAVOURS = ("okd", "openshift")
-_SYSTEM_NAMESPACES = ("default", "kube-node-lease", "kube-public", "kube-system")
 
 
 @dataclasses.dataclass
@@ -109,12 +108,7 @@ class Engine:
                         yield Served(Ref(group, version, kind.plural), kind.kind, kind.namespaced)
 
     async def _bootstrap(self) -> None:
-        for name in _SYSTEM_NAMESPACES:
-            await self.admin.create(NAMESPACES, {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}})
-        for role in bootstrap_roles.cluster_roles():
-            await self.admin.create(CLUSTER_ROLES, role)
-        for binding in bootstrap_roles.cluster_role_bindings():
-            await self.admin.create(CLUSTER_ROLE_BINDINGS, binding)
+        await bootstrap(self.api)
         await self.sample.build(self.admin, self.clock)
         # Nobody has seen what came before: a watch from there is too old, as on a cluster that has run for long.
         self.store.compact()
