@@ -31,18 +31,24 @@ _EMPTY_STATUS: dict[tuple[str, str], Object] = {
 _STATUS_KEPT = frozenset((("", "nodes"), ("apiextensions.k8s.io", "customresourcedefinitions")))
 
 
-def prepare_for_create(kind: Kind, obj: Object) -> None:
-    resource = kind.resource
-    if "status" in kind.subresources and resource not in _STATUS_KEPT:
+def reset_for_create(kind: Kind, obj: Object) -> None:
+    """Take away what a creator may not say, and add what counts as said by it."""
+    if "status" in kind.subresources and kind.resource not in _STATUS_KEPT:
         obj.pop("status", None)
-        if resource in _EMPTY_STATUS:
-            obj["status"] = dict(_EMPTY_STATUS[resource])
+    if kind.resource == ("", "namespaces"):
+        labels = obj["metadata"].setdefault("labels", {})
+        labels["kubernetes.io/metadata.name"] = obj["metadata"].get("name", "")
+
+
+def prepare_for_create(kind: Kind, obj: Object) -> None:
+    """Add what the server itself says of a new object, which is nobody's in managedFields."""
+    resource = kind.resource
+    if resource in _EMPTY_STATUS:
+        obj["status"] = dict(_EMPTY_STATUS[resource])
     if resource == ("", "namespaces"):
         finalizers = obj.setdefault("spec", {}).setdefault("finalizers", [])
         if "kubernetes" not in finalizers:
             finalizers.append("kubernetes")
-        labels = obj["metadata"].setdefault("labels", {})
-        labels["kubernetes.io/metadata.name"] = obj["metadata"].get("name", "")
     elif resource == ("", "pods"):
         obj["status"] = {"phase": "Pending", "qosClass": qos_class(obj)}
 

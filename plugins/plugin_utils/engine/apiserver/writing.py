@@ -26,7 +26,7 @@ from .negotiation import APPLY_PATCH, patch_type
 from .options import WriteOptions
 from .patches import apply_patch
 from .resources import Call, Object, Result, canonical, object_in
-from .strategies import prepare_for_create
+from .strategies import prepare_for_create, reset_for_create
 from .validation import prepare, validate_create, validate_update
 
 _GENERATED_BASE = 58
@@ -78,14 +78,16 @@ class Writer:
             metadata["name"] = metadata["generateName"][:_GENERATED_BASE] + random_suffix()
         name = metadata.get("name") or ""
         self._system_metadata(kind, metadata)
+        reset_for_create(kind, obj)
+        if not applied:
+            # Before admission: what that adds is nobody's.
+            self._track(call, None, obj, options)
         prepare_for_create(kind, obj)
         self._admit(call, "CREATE", obj, None, options, name)
         escalation.check(self.authorizer, call.user, kind, call.namespace, obj, None)
         causes = validate_create(kind, obj)
         if causes:
             raise errors.invalid(kind, name, causes)
-        if not applied:
-            self._track(call, None, obj, options)
         if options.dry_run:
             if self.store.get(kind.resource, call.namespace, name) is not None:
                 raise errors.already_exists(kind, name)
@@ -152,6 +154,8 @@ class Writer:
         if kind.namespaced:
             metadata["namespace"] = call.namespace
         metadata["resourceVersion"] = old_metadata["resourceVersion"]
+        if not applied and _without_managers(new) != _without_managers(old):
+            self._track(call, old, new, options, subresource)
         self._admit(call, "UPDATE", new, old, options, call.name, subresource)
         if kind.generation and _specified(kind, new) != _specified(kind, old):
             metadata["generation"] = old_metadata.get("generation", 0) + 1
@@ -162,11 +166,8 @@ class Writer:
             causes += validate_update(kind, new, old)
         if causes:
             raise errors.invalid(kind, call.name, causes)
-        if _without_managers(new) == _without_managers(old):
-            if not applied or _managers(new) == _managers(old):
-                return Result(200, stored=current)
-        elif not applied:
-            self._track(call, old, new, options, subresource)
+        if _without_managers(new) == _without_managers(old) and (not applied or _managers(new) == _managers(old)):
+            return Result(200, stored=current)
         if options.dry_run:
             return Result(200, object=canonical(kind, new))
         if is_gone(new):
