@@ -1,0 +1,32 @@
+# Copyright: the okd.virt contributors
+# GNU General Public License v3.0 or later (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""A cluster-admin's client and a namespace of its own for each test that talks to the shared engine."""
+from __future__ import annotations
+
+import itertools
+import os
+import typing as t
+from collections.abc import Iterator
+
+import pytest
+
+from ..support.api import Api
+from .waiting import eventually
+
+_NUMBERS = itertools.count()
+
+
+@pytest.fixture(scope="session")
+def admin(engine: t.Any) -> Api:
+    return Api(engine.kubeconfig)
+
+
+@pytest.fixture
+def namespace(admin: Api) -> Iterator[str]:
+    """A namespace with its default ServiceAccount, deleted afterwards."""
+    name = f"test-{os.getpid()}-{next(_NUMBERS)}"
+    admin.expect(201, "POST", "/api/v1/namespaces", {"metadata": {"name": name}})
+    eventually(lambda: admin.request("GET", f"/api/v1/namespaces/{name}/serviceaccounts/default").status == 200)
+    yield name
+    admin.request("DELETE", f"/api/v1/namespaces/{name}")
