@@ -52,7 +52,8 @@ def test_pages_of_all_namespaces_are_complete(admin: Api) -> None:
         token = page["metadata"].get("continue", "")
         if not token:
             break
-    assert paged == everything == sorted(everything) and len(everything) > 4
+    assert paged == everything == sorted(everything)
+    assert len(everything) > 4
 
 
 def watched(admin: Api, path: str, changes: t.Callable[[], None]) -> list[tuple[str, dict[str, t.Any]]]:
@@ -75,7 +76,8 @@ def test_a_watch_shows_every_change_from_its_version_on(admin: Api, maps: str) -
     events = watched(admin, f"{maps}?watch=true&resourceVersion={version}&timeoutSeconds=2", changes)
     assert [kind for kind, _obj in events] == ["ADDED", "MODIFIED", "DELETED"]
     versions = [int(obj["metadata"]["resourceVersion"]) for _kind, obj in events]
-    assert versions == sorted(versions) and versions[0] > int(version)
+    assert versions == sorted(versions)
+    assert versions[0] > int(version)
     # The same again from the middle: nothing is missing and nothing comes twice.
     again = watched(admin, f"{maps}?watch=true&resourceVersion={versions[0]}&timeoutSeconds=1", lambda: None)
     assert again == events[1:]
@@ -133,4 +135,5 @@ def test_what_is_listed_is_what_is_got(admin: Api, maps: str) -> None:
     listed = next(item for item in admin.items(maps) if item["metadata"]["name"] == "a")
     got = admin.get(f"{maps}/a")
     assert {**listed, "kind": "ConfigMap", "apiVersion": "v1"} == got
-    assert "kind" not in listed and json.loads(json.dumps(got)) == got
+    assert "kind" not in listed
+    assert json.loads(json.dumps(got)) == got

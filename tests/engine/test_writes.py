@@ -43,7 +43,8 @@ def test_a_stale_version_is_a_conflict(admin: Api, maps: str) -> None:
 def test_a_dry_run_answers_like_a_run_and_leaves_nothing(admin: Api, maps: str) -> None:
     before = admin.get(maps)["metadata"]["resourceVersion"]
     made = admin.expect(201, "POST", f"{maps}?dryRun=All", config_map("dry"))
-    assert "resourceVersion" not in made["metadata"] and made["metadata"]["uid"]
+    assert "resourceVersion" not in made["metadata"]
+    assert made["metadata"]["uid"]
     admin.expect(404, "GET", f"{maps}/dry")
     admin.expect(201, "POST", maps, config_map("wet"))
     assert admin.expect(200, "PATCH", f"{maps}/wet?dryRun=All", {"data": {"k": "x"}}, content_type=MERGE_PATCH)["data"] == {"k": "x"}
@@ -55,7 +56,8 @@ def test_a_dry_run_answers_like_a_run_and_leaves_nothing(admin: Api, maps: str) 
 
 def test_generated_names(admin: Api, maps: str) -> None:
     names = {admin.expect(201, "POST", maps, {"metadata": {"generateName": "gen-"}})["metadata"]["name"] for _ in range(5)}
-    assert len(names) == 5 and all(name.startswith("gen-") and len(name) == 9 for name in names)
+    assert len(names) == 5
+    assert all(name.startswith("gen-") and len(name) == 9 for name in names)
     refused = admin.expect(422, "POST", maps, {"metadata": {}})
     assert refused["message"] == 'ConfigMap "" is invalid: metadata.name: Required value: name or generateName is required'
 
@@ -63,7 +65,8 @@ def test_generated_names(admin: Api, maps: str) -> None:
 def test_an_object_waits_for_its_finalizers(admin: Api, maps: str) -> None:
     admin.expect(201, "POST", maps, config_map("held", finalizers=["example.com/f"]))
     going = admin.expect(200, "DELETE", f"{maps}/held")
-    assert going["metadata"]["deletionTimestamp"] and going["metadata"]["deletionGracePeriodSeconds"] == 0
+    assert going["metadata"]["deletionTimestamp"]
+    assert going["metadata"]["deletionGracePeriodSeconds"] == 0
     assert admin.expect(200, "DELETE", f"{maps}/held")["metadata"]["resourceVersion"] == going["metadata"]["resourceVersion"]
     more = [{"op": "add", "path": "/metadata/finalizers/-", "value": "example.com/g"}]
     refused = admin.expect(422, "PATCH", f"{maps}/held", more, content_type=JSON_PATCH)
@@ -193,6 +196,7 @@ def test_a_pod_gets_time_to_end_once_it_runs_somewhere(admin: Api, namespace: st
     assert (made["status"]["phase"], made["spec"]["serviceAccountName"]) == ("Pending", "default")
     admin.expect(201, "POST", f"{pods}/p/binding", {"metadata": {"name": "p"}, "target": {"kind": "Node", "name": "node-x"}})
     going = admin.expect(200, "DELETE", f"{pods}/p", {"gracePeriodSeconds": 3600})
-    assert going["metadata"]["deletionGracePeriodSeconds"] == 3600 and going["spec"]["nodeName"] == "node-x"
+    assert going["metadata"]["deletionGracePeriodSeconds"] == 3600
+    assert going["spec"]["nodeName"] == "node-x"
     assert admin.expect(200, "DELETE", f"{pods}/p", {"gracePeriodSeconds": 0})["kind"] == "Pod"
     admin.expect(404, "GET", f"{pods}/p")

@@ -72,7 +72,7 @@ class Reviews:
         managers = track_update(call.kind, None, review, options.field_manager, "", self.clock.timestamp())
         if managers:
             review["metadata"]["managedFields"] = managers
-        return t.cast(Object, review)
+        return review
 
     def _subject_access(self, call: Call, review: Object) -> None:
         spec = review.get("spec") or {}

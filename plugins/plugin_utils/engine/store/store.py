@@ -125,11 +125,14 @@ class Store:
 
     def list_at(self, resource: ResourceKey, namespace: str | None, version: int) -> t.List[Stored]:  # noqa: UP006
         """What list() returned when the store was at `version`. Raises Expired."""
+        since = self._history.after(resource, version, newest_first=True)
+        undone = [event for event in since if namespace is None or event.stored.namespace == namespace]
+        if not undone:
+            # The usual next page: nothing has changed since the first.
+            return self.list(resource, namespace)
         objects = {(stored.namespace, stored.name): stored for stored in self.list(resource, namespace)}
-        for event in self._history.after(resource, version, newest_first=True):
+        for event in undone:
             key = (event.stored.namespace, event.stored.name)
-            if namespace is not None and key[0] != namespace:
-                continue
             if event.previous is None:
                 objects.pop(key, None)
             else:
