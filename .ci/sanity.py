@@ -12,10 +12,12 @@ import os
 import shutil
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 REPOSITORY = Path(__file__).resolve().parent.parent
-WORK = REPOSITORY / "build" / "sanity"
+#: Kept between runs: environments that ansible-test makes for its tests.
+HOME = REPOSITORY / "build" / "sanity"
 
 # ansible-test would download a script that installs pip into an empty environment. Python brings one of its own.
 INSTALL_PIP = '''\
@@ -30,7 +32,6 @@ PIP_VERSIONS = ("24_2", "25_2")  # as pinned by ansible-core 2.19 and 2.21
 
 def copy_checkout(target: Path) -> None:
     """Copy tracked and new files: ansible-test resolves links, and refuses what isn't in a collection's folder."""
-    shutil.rmtree(target, ignore_errors=True)
     listing = ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"]
     names = subprocess.run(listing, cwd=REPOSITORY, capture_output=True, check=True).stdout  # noqa: S603
     for name in filter(None, os.fsdecode(names).split("\0")):
@@ -42,8 +43,7 @@ def copy_checkout(target: Path) -> None:
 
 def environment() -> dict[str, str]:
     """A home of its own with the stand-in in place; the real interpreter's folder before shims that may not answer."""
-    home = WORK / "home"
-    cache = home / ".ansible" / "test" / "cache"
+    cache = HOME / ".ansible" / "test" / "cache"
     cache.mkdir(parents=True, exist_ok=True)
     for version in PIP_VERSIONS:
         (cache / f"get_pip_{version}.py").write_text(INSTALL_PIP, encoding="utf-8")
@@ -51,16 +51,18 @@ def environment() -> dict[str, str]:
     interpreter = str(Path(os.path.realpath(sys.executable)).parent)
     others = [folder for folder in os.get_exec_path() if Path(folder).name != "shims" and folder != tools]
     kept = {name: value for name, value in os.environ.items() if not name.startswith(("ANSIBLE_", "PYTHON"))}
-    return {**kept, "HOME": str(home), "PATH": os.pathsep.join([interpreter, tools, *others])}
+    return {**kept, "HOME": str(HOME), "PATH": os.pathsep.join([interpreter, tools, *others])}
 
 
 def main(options: list[str]) -> int:
     """Run the tests and hand on their exit code."""
-    tree = WORK / "ansible_collections" / "okd" / "virt"
-    copy_checkout(tree)
     version = f"{sys.version_info.major}.{sys.version_info.minor}"
     command = [str(Path(sys.executable).parent / "ansible-test"), "sanity", "--local", "--python", version, *options]
-    return subprocess.run(command, cwd=tree, env=environment(), check=False).returncode  # noqa: S603
+    # Outside of the checkout: inside of it ansible-test would ask git, which ignores the folder.
+    with tempfile.TemporaryDirectory(prefix="okd-virt-sanity-") as folder:
+        tree = Path(folder).resolve() / "ansible_collections" / "okd" / "virt"
+        copy_checkout(tree)
+        return subprocess.run(command, cwd=tree, env=environment(), check=False).returncode  # noqa: S603
 
 
 if __name__ == "__main__":
