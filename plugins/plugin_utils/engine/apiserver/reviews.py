@@ -22,6 +22,7 @@ from .identity import MASTERS, UserInfo
 from .managed_fields import track_update
 from .options import WriteOptions
 from .resources import Call, Object, Result
+from .subresources import decoded
 from .validation import prepare
 
 _AUTHORIZATION = "authorization.k8s.io"
@@ -81,7 +82,7 @@ class Reviews:
             causes.append(errors.Cause("FieldValueInvalid", 'Invalid value: "": at least one of user or group must be specified', "spec.user"))
         if causes:
             raise errors.invalid_review(_AUTHORIZATION, causes)
-        extra = {key: tuple(values) for key, values in (spec.get("extra") or {}).items()}
+        extra = {key: tuple(values or ()) for key, values in (spec.get("extra") or {}).items()}
         user = UserInfo(spec.get("user") or "", tuple(spec.get("groups") or ()), spec.get("uid") or "", extra)
         review["status"] = self._decision(user, spec)
 
@@ -147,8 +148,7 @@ class Reviews:
         if call.info.verb != "create":
             raise errors.method_not_allowed()
         account = reading.find(self.store, call).value
-        given = decode(call.body, call.content_type, _TOKEN_REQUEST)[0] if isinstance(call.body, bytes) else copy_json(call.body)
-        check_type(given, _TOKEN_REQUEST)
+        given = decoded(call, _TOKEN_REQUEST)
         spec = given.get("spec") or {}
         seconds = spec.get("expirationSeconds", _DEFAULT_TOKEN)
         causes = []

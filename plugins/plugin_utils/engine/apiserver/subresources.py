@@ -14,12 +14,13 @@ from .. import errors
 from ..kinds import Kind, ScalePaths
 from ..store.store import Store, copy_json
 from . import reading
-from .decoding import decode
+from .decoding import check_type, decode
 from .negotiation import APPLY_PATCH, STRATEGIC_PATCH, patch_type
 from .options import WriteOptions
 from .patches import apply_patch
 from .resources import Call, Object, Result, object_in
 from .selectors import from_label_selector_object
+from .validation import prepare
 from .writing import Writer
 
 Handler = t.Callable[[Call], Result]
@@ -88,22 +89,20 @@ class Subresources:
     def _wanted_scale(self, call: Call, scale: Object) -> tuple[Object, WriteOptions]:
         if call.info.verb == "update":
             options = WriteOptions.of("update", call.query, call.content_type, call.user_agent)
-            if isinstance(call.body, bytes):
-                return decode(call.body, call.content_type, _SCALE_KIND)[0], options
-            return t.cast(Object, call.body), options
+            return decoded(call, _SCALE_KIND), options
         media = patch_type(call.content_type, call.kind)
         options = WriteOptions.of("patch", call.query, media, call.user_agent)
         if media in (STRATEGIC_PATCH, APPLY_PATCH):
             # A Scale has no lists to merge, and one field to own.
             media = "application/merge-patch+json"
-        return apply_patch(media, scale, call.body, _SCALE_KIND), options
+        return prepare(_SCALE_KIND, apply_patch(media, scale, call.body, _SCALE_KIND), patched=True)[0], options
 
     def _finalize(self, call: Call) -> Result:
         """PUT of a namespace without the finalizers that are done: the last one lets it go."""
         if call.info.verb != "update":
             raise errors.method_not_allowed()
         current = reading.find(self.store, call)
-        given = decode(call.body, call.content_type, call.kind)[0] if isinstance(call.body, bytes) else t.cast(Object, call.body)
+        given = decoded(call, call.kind)
         options = WriteOptions.of("update", call.query, call.content_type, call.user_agent)
         new = copy_json(object_in(call.kind, current))
         new["metadata"]["resourceVersion"] = (given.get("metadata") or {}).get("resourceVersion") or ""
@@ -117,7 +116,7 @@ class Subresources:
         if call.info.verb != "create":
             raise errors.method_not_allowed()
         current = reading.find(self.store, call)
-        given = decode(call.body, call.content_type, _BINDING_KIND)[0] if isinstance(call.body, bytes) else t.cast(Object, call.body)
+        given = decoded(call, _BINDING_KIND)
         node = (given.get("target") or {}).get("name") or ""
         if not node:
             raise errors.invalid(_BINDING_KIND, call.name, [errors.required_value("target.name")])
@@ -137,6 +136,17 @@ class Subresources:
 
 
 _BINDING_KIND = Kind("", "v1", "Binding", "pods/binding", "binding", namespaced=True, type_name="core.v1.Binding")
+
+
+def decoded(call: Call, kind: Kind) -> Object:
+    """The body of a subresource, which is of a kind of its own. Raises StatusError 400 or 415."""
+    if isinstance(call.body, bytes):
+        given = decode(call.body, call.content_type, kind)[0]
+        check_type(given, kind, call.body)
+    else:
+        given = copy_json(call.body)
+        check_type(given, kind)
+    return prepare(kind, given)[0]
 
 
 def _scale_of(value: Object, paths: ScalePaths) -> Object:

@@ -210,7 +210,7 @@ class Writer:
         if current is None:
             raise errors.not_found(call.kind, call.name)
         patched = apply_patch(media, object_in(call.kind, current), call.body, call.kind)
-        new = self._prepared(call, copy_json(patched), options, patched=True)
+        new = self._prepared(call, _own(patched), options, patched=True)
         check_type(new, call.kind)
         self._check_name(call, new)
         return self.replace(call, current, new, options, subresource)
@@ -219,16 +219,20 @@ class Writer:
         body = call.body
         if isinstance(body, bytes):
             try:
-                body = load_yaml(body)
+                body = _own(load_yaml(body))
             except ValueError as error:
                 raise errors.bad_request(f"error decoding YAML: {error}") from error
         else:
             body = copy_json(body)
         if not isinstance(body, dict):
             raise errors.bad_request("error decoding YAML: the patch is not an object")
+        if not body.get("kind") or not body.get("apiVersion"):
+            missing = "Kind" if not body.get("kind") else "apiVersion"
+            raise errors.bad_request(f"error decoding YAML: Object '{missing}' is missing in the applied configuration")
         before = object_in(call.kind, current) if current is not None else None
         new = apply(call.kind, before, body, options.field_manager, options.force, subresource, self.clock.timestamp())
-        new = self._prepared(call, copy_json(new), options)
+        new = self._prepared(call, _own(new), options)
+        check_type(new, call.kind)
         if current is None:
             if subresource:
                 raise errors.not_found(call.kind, call.name)
@@ -264,6 +268,14 @@ class Writer:
         """Authorisation follows at once: the next request is judged by what this one wrote."""
         if stored.resource in RESOURCES:
             self.authorizer.observe(stored.resource, stored.namespace, stored.name, None if deleted else stored.value)
+
+
+def _own(value: t.Any) -> t.Any:
+    """A copy of what a patch made. Raises StatusError 400 for what JSON of a cluster cannot hold."""
+    try:
+        return copy_json(value)
+    except TypeError as error:
+        raise errors.bad_request(f"error decoding patch: {error}") from error
 
 
 def _merge_subresource(kind: Kind, old: Object, new: Object, subresource: str) -> Object:
