@@ -1,0 +1,84 @@
+# Copyright: the okd.virt contributors
+# GNU General Public License v3.0 or later (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The status of the KubeVirt object at each stage of an installation or update: pure.
+
+Source: KubeVirt pkg/virt-operator/util/client.go, pkg/virt-operator/kubevirt.go, v1.5.3.
+"""
+from __future__ import annotations
+
+from ..interface import Object
+from .install_strategy import REGISTRY, deployment_id
+
+_CREATED = ("Created", "True", "AllResourcesCreated", "All resources were created.")
+
+
+def is_current(kubevirt: Object, version: str) -> bool:
+    """Whether the version runs everywhere and nothing else is wanted."""
+    status = kubevirt.get("status") or {}
+    return status.get("observedKubeVirtVersion") == version and status.get("targetKubeVirtVersion") == version and status.get("phase") == "Deployed"
+
+
+def _configuration(version: str) -> str:
+    return f'{{"id":"{deployment_id(version)}","registry":"{REGISTRY}","kubeVirtVersion":"{version}"}}'
+
+
+def _target(kubevirt: Object, version: str) -> Object:
+    status = dict(kubevirt.get("status") or {})
+    status.update({
+        "operatorVersion": version, "targetKubeVirtRegistry": REGISTRY, "targetKubeVirtVersion": version,
+        "targetDeploymentConfig": _configuration(version), "targetDeploymentID": deployment_id(version),
+        "observedGeneration": kubevirt["metadata"].get("generation", 1), "defaultArchitecture": "amd64",
+    })
+    return status
+
+
+def _conditions(before: list[Object], entries: list[tuple[str, str, str, str]], now: str) -> list[Object]:
+    known = {entry["type"]: entry for entry in before}
+    made = []
+    for kind, status, reason, message in entries:
+        old = known.get(kind)
+        since = old["lastTransitionTime"] if old is not None and old["status"] == status and old.get("lastTransitionTime") else now
+        made.append(
+            {"type": kind, "status": status, "reason": reason, "message": message, "lastProbeTime": None, "lastTransitionTime": since or None}
+        )
+    return made
+
+
+def updating(kubevirt: Object, version: str) -> Object:
+    """While an older version still runs: available, progressing and degraded."""
+    status = _target(kubevirt, version)
+    before = kubevirt["status"]["observedKubeVirtVersion"]
+    message = f"Transitioning from previous version {before} with registry {REGISTRY} to target version {version} using registry {REGISTRY}"
+    entries = [(kind, "True", "UpdateInProgress", message) for kind in ("Available", "Progressing", "Degraded")]
+    status["conditions"] = _conditions(status.get("conditions") or [], entries, "")
+    return status
+
+
+def deploying(kubevirt: Object, version: str) -> Object:
+    """While nothing runs yet."""
+    status = _target(kubevirt, version)
+    message = f"Deploying version {version} with registry {REGISTRY}"
+    entries = [
+        ("Available", "False", "DeploymentInProgress", message), ("Progressing", "True", "DeploymentInProgress", message),
+        ("Degraded", "False", "DeploymentInProgress", message),
+    ]
+    status["phase"] = "Deploying"
+    status["conditions"] = _conditions(status.get("conditions") or [], entries, "")
+    return status
+
+
+def ready(kubevirt: Object, version: str, now: str) -> Object:
+    """When the version runs everywhere."""
+    status = _target(kubevirt, version)
+    status.update({
+        "phase": "Deployed", "observedKubeVirtRegistry": REGISTRY, "observedKubeVirtVersion": version,
+        "observedDeploymentConfig": _configuration(version), "observedDeploymentID": deployment_id(version),
+    })
+    entries = [
+        _CREATED, ("Available", "True", "AllComponentsReady", "All components are ready."),
+        ("Progressing", "False", "AllComponentsReady", "All components are ready."),
+        ("Degraded", "False", "AllComponentsReady", "All components are ready."),
+    ]
+    status["conditions"] = _conditions(status.get("conditions") or [], entries, now)
+    return status
