@@ -127,8 +127,10 @@ class _Follower(threading.Thread):
                 self.stopped.wait(_RESUME_PAUSE)
 
 
-def follow(cluster: Cluster, targets: t.Sequence[Target], deadline: float) -> t.Iterator[Snapshot | None]:
-    """The state of all targets, once all are known and then at every change; None now and then while nothing changes.
+def follow(
+    cluster: Cluster, targets: t.Sequence[Target], deadline: float, beat: float = HEARTBEAT
+) -> t.Iterator[Snapshot | None]:
+    """The state of all targets, once all are known and then at every change; None after C(beat) seconds without any.
 
     Ends at the deadline (monotonic seconds). Raises VirtError when a target can't be read.
     """
@@ -143,7 +145,7 @@ def follow(cluster: Cluster, targets: t.Sequence[Target], deadline: float) -> t.
             if left <= 0:
                 return
             try:
-                messages = [out.get(timeout=min(left, HEARTBEAT))]
+                messages = [out.get(timeout=min(left, beat))]
             except queue.Empty:
                 yield None
                 continue
