@@ -12,7 +12,6 @@ import typing as t
 from . import clusters, kubernetes, kubevirt, okd
 from .apiserver.bootstrap import bootstrap
 from .apiserver.chain import ApiServer
-from .apiserver.custom_resources import CustomResources
 from .apiserver.identity import UserInfo
 from .apiserver.local import LocalCluster
 from .authority import ADMIN, Authority, User, write_private
@@ -74,7 +73,6 @@ class Engine:
 
     async def start(self) -> None:
         """Load the sample cluster unless the data directory holds one, start the controllers, then serve. Raises OSError."""
-        self.custom_resources = CustomResources(self.store, self.registry)
         if not self.store.count(NAMESPACES_KEY):
             await self._bootstrap()
         self.controllers = [

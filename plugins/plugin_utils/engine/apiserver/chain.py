@@ -24,6 +24,7 @@ from . import discovery, reading
 from .admission import Admission
 from .authentication import Authenticator, ServiceAccountTokens
 from .authorization import RESOURCES, Attributes, Authorizer, refusal
+from .custom_resources import CustomResources
 from .deleting import Deleter
 from .identity import UserInfo
 from .impersonation import forbidden_request, impersonate
@@ -66,6 +67,8 @@ class ApiServer:
         self.subresources = Subresources(store, self.writer)
         self.reviews = Reviews(store, self.authorizer, self.authenticator, clock)
         self.subresources.register(("", "serviceaccounts"), "token", self.reviews.token_request)
+        self.custom_resources = CustomResources(store, registry, clock)
+        self.writer.observers.append(self.custom_resources.observe)
         self._nonresources = NonResources(tokens, version)
         for resource in RESOURCES:
             for stored in store.list(resource):
@@ -99,7 +102,7 @@ class ApiServer:
         call = Call(user, info, kind, request.query, request.body, headers.get("Content-Type", ""), headers.get("User-Agent", ""))
         if info.verb == "watch":
             return self._watch(call, accepted)
-        if info.verb == "get" and not info.subresource and accepted is PLAIN and not request.query:
+        if info.verb == "get" and not info.subresource and accepted is PLAIN and not request.query and not kind.deprecation_warning:
             # The commonest request: what is stored goes out as it is.
             stored = reading.find(self.store, call)
             if not _wants_pretty(request):

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import collections.abc
+import dataclasses
 import secrets
 import typing as t
 
@@ -35,6 +36,9 @@ class Watch:
 
     def __init__(self, store: Store, call: Call) -> None:
         options = ListOptions.of(call.query, watch=True)
+        if call.name and not options.field_selector:
+            # The old path of a watch names its object.
+            options = dataclasses.replace(options, field_selector=f"metadata.name={call.name}")
         self._store, self._kind, self._namespace = store, call.kind, call.namespace
         self._options = options
         self._selected = matcher(options, call.kind)

@@ -35,10 +35,12 @@ _SYSTEM_METADATA = ("uid", "creationTimestamp", "deletionTimestamp", "deletionGr
 
 
 class Writer:
-    """The writes of one API server. `changed` callbacks see each change before anything else happens."""
+    """The writes of one API server."""
 
     def __init__(self, store: Store, authorizer: Authorizer, admission: Admission, clock: Clock) -> None:
         self.store, self.authorizer, self.admission, self.clock = store, authorizer, admission, clock
+        self.observers: list[t.Callable[[Stored, bool], None]] = []
+        """Called with each object as it is written, or as it was with True when it is deleted, before anything else happens."""
 
     # -- create
 
@@ -268,6 +270,8 @@ class Writer:
         """Authorisation follows at once: the next request is judged by what this one wrote."""
         if stored.resource in RESOURCES:
             self.authorizer.observe(stored.resource, stored.namespace, stored.name, None if deleted else stored.value)
+        for observer in self.observers:
+            observer(stored, deleted)
 
 
 def _own(value: t.Any) -> t.Any:
