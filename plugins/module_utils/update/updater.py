@@ -49,15 +49,16 @@ class Updater:
             return self.assessment
         options = self.context.options
         deadline = self.context.deadline(options["wait_timeout"])
-        for snapshot in follow_targets(
-            self.context.cluster, reading.targets(self.observed.subscription.namespace), deadline
-        ):
-            if snapshot is None:
-                self.context.listener.heartbeat("; ".join(self.assessment.pending))
-            else:
+        targets = reading.targets(self.observed.subscription.namespace)
+        told = time.monotonic()
+        for snapshot in follow_targets(self.context.cluster, targets, deadline, beat=BEAT):
+            if snapshot is not None:
                 self._take(reading.seen(self.observed, snapshot))
+            elif time.monotonic() - told >= HEARTBEAT:
+                told = time.monotonic()
+                self.context.listener.heartbeat("; ".join(self.assessment.pending))
             self._step()
-            if self.assessment.step is Step.DONE or (self.assessment.step is Step.APPROVE and not self.request.approve):
+            if self.assessment.step is Step.DONE or self._waits_for_somebody():
                 return self.assessment
         raise DeadlineExceeded(
             f"OKD Virtualization is not at {self.target.csv} after {options['wait_timeout']} s: {'; '.join(self.assessment.pending)}.",
