@@ -9,8 +9,8 @@ DOCUMENTATION = r"""
 name: must_keep
 short_description: Turn a list of trusted into subjects that must keep live migration
 description:
-  - Turns what O(okd.virt.grant_access#role:grant_access_trusted) takes into what O(okd.virt.temporary_migrate_role#module:must_keep) takes, so that the people who are bound
-    and the people who must not lose access are written once.
+  - Turns what O(okd.virt.grant_access#role:grant_access_trusted) takes into what O(okd.virt.temporary_migrate_role#module:must_keep) takes, so that
+    the people who are bound and the people who must not lose access are written once.
 author:
   - The okd.virt contributors (@okd-virt)
 options:
@@ -56,7 +56,7 @@ from ansible.errors import AnsibleFilterError
 
 
 def _service_account(text: str) -> dict[str, t.Any]:
-    namespace, _, name = str(text).removeprefix("system:serviceaccount:").partition(":")
+    namespace, dummy, name = str(text).removeprefix("system:serviceaccount:").partition(":")
     if not namespace or not name:
         raise AnsibleFilterError(f"okd.virt.must_keep: the service account {text!r} is not written namespace:name")
     return {"kind": "ServiceAccount", "name": name, "namespace": namespace}
