@@ -166,7 +166,7 @@ def _remove(shape: Shape, holder: t.Any, path: Path) -> None:
                 return
 
 
-_EXPECTED = {"struct": (dict, "map"), "map": (dict, "map"), "list": (list, "list")}
+_EXPECTED: dict[str, tuple[tuple[type, ...], str]] = {"struct": ((dict,), "map"), "map": ((dict,), "map"), "list": ((list,), "list")}
 _SCALARS: dict[str, tuple[tuple[type, ...], str]] = {
     "string": ((str,), "string"), "numeric": ((int, float), "numeric (int or float)"), "boolean": ((bool,), "boolean"),
 }
@@ -187,8 +187,8 @@ def _type_errors(shape: Shape, value: t.Any, path: Path) -> t.Iterator[str]:
     if value is None:
         return
     if shape.form in _EXPECTED:
-        wanted, name = _EXPECTED[shape.form]
-        if not isinstance(value, wanted):
+        types, name = _EXPECTED[shape.form]
+        if not isinstance(value, types):
             yield f"{path_text(path)}: expected {name}, got &{{{_go_text(value)}}}"
         elif isinstance(value, dict):
             for key, item in value.items():
@@ -196,7 +196,7 @@ def _type_errors(shape: Shape, value: t.Any, path: Path) -> t.Iterator[str]:
                     yield f"{path_text((*path, 'f:' + key))}: field not declared in schema"
                 else:
                     yield from _type_errors(shape.child(key), item, (*path, "f:" + key))
-        else:
+        elif isinstance(value, list):
             for index, item in enumerate(value):
                 element = item_element(shape, item) if shape.granular_list else f"i:{index}"
                 yield from _type_errors(shape.item(), item, (*path, element))

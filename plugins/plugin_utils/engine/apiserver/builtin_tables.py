@@ -317,7 +317,7 @@ def _event(obj: Object, ago: Ago) -> list[t.Any]:
 
 def _api_service(obj: Object, ago: Ago) -> list[t.Any]:
     service = _spec(obj).get("service")
-    available = next((one for one in _status(obj).get("conditions") or () if one.get("type") == "Available"), {})
+    available: Object = next((one for one in _status(obj).get("conditions") or () if one.get("type") == "Available"), {})
     state = available.get("status", "Unknown")
     if state != "True" and available.get("reason"):
         state += f" ({available['reason']})"

@@ -126,11 +126,11 @@ def _template(holder: Object) -> None:
 def _workload(obj: Object) -> None:
     spec = obj["spec"]
     _template(spec)
-    for name, parameters in (("strategy", {"maxUnavailable": "25%", "maxSurge": "25%"}), ("updateStrategy", None)):
+    by_pods: Object = {"partition": 0} if "podManagementPolicy" in spec else {"maxSurge": 0, "maxUnavailable": 1}
+    by_share: Object = {"maxUnavailable": "25%", "maxSurge": "25%"}
+    for name, parameters in (("strategy", by_share), ("updateStrategy", by_pods)):
         strategy = spec.get(name)
         if isinstance(strategy, dict) and strategy.get("type") == "RollingUpdate":
-            if parameters is None:
-                parameters = {"partition": 0} if "podManagementPolicy" in spec else {"maxSurge": 0, "maxUnavailable": 1}
             _fill(strategy.setdefault("rollingUpdate", {}), parameters)
 
 

@@ -52,7 +52,8 @@ def _mapping(body: bytes | t.Any, prefix: str) -> Object:
 def _json_type(value: t.Any) -> str:
     if isinstance(value, bool):
         return "bool"
-    return {list: "array", dict: "object", str: "string"}.get(type(value), "number")
+    names: dict[type, str] = {list: "array", dict: "object", str: "string"}
+    return names.get(type(value), "number")
 
 
 def _operations(body: bytes | t.Any) -> list[Object]:
