@@ -111,7 +111,7 @@ def strategy(version: str, namespace: str) -> InstallStrategy:
 
 
 def _object(kind: str, entry: Object, namespace: str, api_version: str, subjects_in: str = "") -> Object:
-    metadata = {key: entry[key] for key in ("name", "labels", "annotations") if key in entry}
+    metadata: Object = {key: entry[key] for key in ("name", "labels", "annotations") if key in entry}
     if namespace:
         metadata["namespace"] = namespace
     made: Object = {"apiVersion": api_version, "kind": kind, "metadata": metadata}

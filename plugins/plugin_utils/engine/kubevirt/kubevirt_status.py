@@ -40,22 +40,22 @@ def _conditions(before: list[Object], entries: list[tuple[str, str, str, str]], 
         old = known.get(kind)
         since = old["lastTransitionTime"] if old is not None and old["status"] == status and old.get("lastTransitionTime") else now
         made.append(
-            {"type": kind, "status": status, "reason": reason, "message": message, "lastProbeTime": None, "lastTransitionTime": since or None}
+            {"type": kind, "status": status, "reason": reason, "message": message, "lastProbeTime": None, "lastTransitionTime": since}
         )
     return made
 
 
-def updating(kubevirt: Object, version: str) -> Object:
+def updating(kubevirt: Object, version: str, now: str) -> Object:
     """While an older version still runs: available, progressing and degraded."""
     status = _target(kubevirt, version)
     before = kubevirt["status"]["observedKubeVirtVersion"]
     message = f"Transitioning from previous version {before} with registry {REGISTRY} to target version {version} using registry {REGISTRY}"
     entries = [(kind, "True", "UpdateInProgress", message) for kind in ("Available", "Progressing", "Degraded")]
-    status["conditions"] = _conditions(status.get("conditions") or [], entries, "")
+    status["conditions"] = _conditions(status.get("conditions") or [], entries, now)
     return status
 
 
-def deploying(kubevirt: Object, version: str) -> Object:
+def deploying(kubevirt: Object, version: str, now: str) -> Object:
     """While nothing runs yet."""
     status = _target(kubevirt, version)
     message = f"Deploying version {version} with registry {REGISTRY}"
@@ -64,7 +64,7 @@ def deploying(kubevirt: Object, version: str) -> Object:
         ("Degraded", "False", "DeploymentInProgress", message),
     ]
     status["phase"] = "Deploying"
-    status["conditions"] = _conditions(status.get("conditions") or [], entries, "")
+    status["conditions"] = _conditions(status.get("conditions") or [], entries, now)
     return status
 
 

@@ -134,7 +134,8 @@ class VirtOperator(Controller):
         if self._led != version:
             self._led = version
             await self.clock.sleep(_LEADER)
-        kubevirt = await self._status(kubevirt, deploying(kubevirt, version) if fresh else updating(kubevirt, version))
+        status = deploying if fresh else updating
+        kubevirt = await self._status(kubevirt, status(kubevirt, version, self.clock.timestamp()))
         await self._dump_strategy(plan)
         await self._apply_all(CUSTOM_RESOURCE_DEFINITIONS, plan.custom_resource_definitions)
         await self._apply_all(SERVICE_ACCOUNTS, plan.service_accounts)

@@ -1,0 +1,168 @@
+# Copyright: the okd.virt contributors
+# GNU General Public License v3.0 or later (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The status of the HyperConverged object, and the KubeVirt object that follows from it: pure.
+
+Source: HCO controllers/hyperconverged/hyperconverged_controller.go, controllers/operands/{operand,kubevirt}.go, v1.14.0 and v1.15.0.
+"""
+from __future__ import annotations
+
+import typing as t
+
+from ..interface import Object
+from .olm.objects import condition, with_condition
+
+KUBEVIRT_NAME = "kubevirt-kubevirt-hyperconverged"
+_MIGRATION_FIELDS = (
+    "allowAutoConverge", "allowPostCopy", "bandwidthPerMigration", "completionTimeoutPerGiB", "network", "parallelMigrationsPerCluster",
+    "parallelOutboundMigrationsPerNode", "progressTimeout",
+)
+_Put = t.Callable[[str, str, str, str], None]
+_DONE = ("ReconcileCompleted", "Reconcile completed successfully")
+_LABELS = {
+    "app": "kubevirt-hyperconverged", "app.kubernetes.io/component": "compute", "app.kubernetes.io/managed-by": "hco-operator",
+    "app.kubernetes.io/part-of": "hyperconverged-cluster",
+}
+
+
+def operator_version(hyperconverged: Object) -> str:
+    """The version that the object says it is at; empty before the first installation is complete."""
+    versions = (hyperconverged.get("status") or {}).get("versions") or ()
+    return next((str(entry["version"]) for entry in versions if entry.get("name") == "operator"), "")
+
+
+def kubevirt(hyperconverged: Object, version: str) -> Object:
+    """The KubeVirt object that the HyperConverged asks for."""
+    spec, metadata = hyperconverged["spec"], hyperconverged["metadata"]
+    live_migration = spec.get("liveMigrationConfig") or {}
+    configuration: Object = {
+        "migrations": {name: live_migration[name] for name in _MIGRATION_FIELDS if live_migration.get(name) is not None},
+        "evictionStrategy": spec.get("evictionStrategy", "LiveMigrate"),
+        "developerConfiguration": {
+            "cpuAllocationRatio": (spec.get("resourceRequirements") or {}).get("vmiCPUAllocationRatio", 10),
+            "memoryOvercommit": (spec.get("higherWorkloadDensity") or {}).get("memoryOvercommitPercentage", 100),
+        },
+    }
+    update = spec.get("workloadUpdateStrategy") or {}
+    return {
+        "apiVersion": "kubevirt.io/v1", "kind": "KubeVirt",
+        "metadata": {
+            "name": KUBEVIRT_NAME, "namespace": metadata["namespace"], "labels": {**_LABELS, "app.kubernetes.io/version": version},
+        },
+        "spec": {
+            "certificateRotateStrategy": {"selfSigned": spec.get("certConfig") or {}}, "configuration": configuration,
+            "uninstallStrategy": spec.get("uninstallStrategy", "BlockUninstallIfWorkloadsExist"),
+            "workloadUpdateStrategy": {key: value for key, value in update.items() if value is not None},
+        },
+    }
+
+
+def drifted(current: Object, wanted: Object) -> bool:
+    """Whether what the operator manages was edited."""
+    labels = current["metadata"].get("labels") or {}
+    return bool(current.get("spec") != wanted["spec"]) or any(
+        labels.get(key) != value for key, value in wanted["metadata"]["labels"].items()
+    )
+
+
+def is_complete(component: Object | None, kubevirt_version: str) -> bool:
+    """Whether the component runs the expected version and is healthy."""
+    status = (component or {}).get("status") or {}
+    if status.get("observedKubeVirtVersion") != kubevirt_version or status.get("targetKubeVirtVersion") != kubevirt_version:
+        return False
+    healthy = {"Available": "True", "Progressing": "False", "Degraded": "False"}
+    return all((condition(status.get("conditions"), kind) or {}).get("status") == wanted for kind, wanted in healthy.items())
+
+
+def status(hyperconverged: Object, component: Object | None, version: str, kubevirt_version: str, now: str) -> Object:
+    """The status at one moment: of an installation, an update, or of a cluster at rest."""
+    made = dict(hyperconverged.get("status") or {})
+    before = operator_version(hyperconverged)
+    upgrading = bool(before) and before != version
+    complete = is_complete(component, kubevirt_version)
+    conditions = list(made.get("conditions") or ())
+
+    def put(kind: str, value: str, reason: str, message: str) -> None:
+        nonlocal conditions
+        conditions = with_condition(
+            conditions, kind, value, now, reason=reason, message=message,
+        )
+
+    if component is None and not before:
+        for kind in ("ReconcileComplete", "Available", "Progressing", "Degraded", "Upgradeable"):
+            value = {"Progressing": "True", "ReconcileComplete": "Unknown", "Upgradeable": "Unknown"}.get(kind, "False")
+            put(kind, value, "Init", "Initializing HyperConverged cluster")
+    elif complete:
+        made["versions"] = [{"name": "operator", "version": version}]
+        for kind in ("ReconcileComplete", "Available", "Upgradeable"):
+            put(kind, "True", *_DONE)
+        for kind in ("Progressing", "Degraded"):
+            put(kind, "False", *_DONE)
+    else:
+        put("ReconcileComplete", "True", *_DONE)
+        _of_component(component, put)
+        if upgrading:
+            put("Progressing", "True", "HCOUpgrading", f"HCO is now upgrading to version {version}")
+    made["conditions"] = sorted(
+        ({**entry, "observedGeneration": hyperconverged["metadata"].get("generation", 1)} for entry in conditions), key=_order,
+    )
+    made["observedGeneration"] = hyperconverged["metadata"].get("generation", 1)
+    made["systemHealthStatus"] = health(made["conditions"])
+    made["infrastructureHighlyAvailable"] = True
+    if component is not None:
+        made["relatedObjects"] = [{
+            "apiVersion": "kubevirt.io/v1", "kind": "KubeVirt", "name": KUBEVIRT_NAME, "namespace": hyperconverged["metadata"]["namespace"],
+            "uid": component["metadata"].get("uid", ""),
+        }]
+    return made
+
+
+def _of_component(component: Object | None, put: _Put) -> None:
+    """Conditions that follow from a KubeVirt that isn't where it should be."""
+    known = ((component or {}).get("status") or {}).get("conditions")
+    if not known:
+        put("Available", "False", "KubeVirtConditions", "KubeVirt resource has no conditions")
+        put("Progressing", "True", "KubeVirtConditions", "KubeVirt resource has no conditions")
+        put("Degraded", "False", *_DONE)
+        put("Upgradeable", "False", "KubeVirtConditions", "KubeVirt resource has no conditions")
+        return
+    entries = {entry["type"]: entry for entry in known}
+
+    def text(kind: str) -> str:
+        return str(entries.get(kind, {}).get("message", ""))
+
+    available = entries.get("Available", {}).get("status") == "True"
+    progressing = entries.get("Progressing", {}).get("status") == "True"
+    degraded = entries.get("Degraded", {}).get("status") == "True"
+    put("Available", *(("True", *_DONE) if available else ("False", "KubeVirtNotAvailable", f"KubeVirt is not available: {text('Available')}")))
+    put("Progressing", *(("True", "KubeVirtProgressing", f"KubeVirt is progressing: {text('Progressing')}") if progressing else ("False", *_DONE)))
+    put("Degraded", *(("True", "KubeVirtDegraded", f"KubeVirt is degraded: {text('Degraded')}") if degraded else ("False", *_DONE)))
+    if degraded:
+        put("Upgradeable", "False", "HCODegraded", "HCO is not Upgradeable due to degraded components")
+    elif progressing:
+        put("Upgradeable", "False", "HCOProgressing", "HCO is not Upgradeable due to progressing components")
+    else:
+        put("Upgradeable", "True", *_DONE)
+
+
+def health(conditions: list[Object]) -> str:
+    """healthy, warning or error, as the system health metric has it."""
+    held = {entry["type"]: entry["status"] for entry in conditions}
+    if held.get("Available") != "True" or held.get("Degraded") == "True":
+        return "error"
+    if held.get("ReconcileComplete") != "True" or held.get("Progressing") == "True":
+        return "warning"
+    return "healthy"
+
+
+def _order(entry: Object) -> int:
+    return ("ReconcileComplete", "Available", "Progressing", "Degraded", "Upgradeable", "TaintedConfiguration").index(entry["type"])
+
+
+def operator_condition(version: str, upgrading: bool, now: str) -> Object:
+    """What the operator says to OLM about being replaced."""
+    made = {"type": "Upgradeable", "lastTransitionTime": now}
+    if upgrading:
+        text = f"upgrading the hyperConverged cluster operator to version {version}"
+        return {**made, "status": "False", "reason": "AlreadyPerformingUpgrade", "message": text}
+    return {**made, "status": "True", "reason": "Upgradeable", "message": ""}
