@@ -14,7 +14,11 @@ from hypothesis import strategies as st
 from ansible_collections.okd.virt.plugins.plugin_utils.engine.apiserver import managed_fields
 from ansible_collections.okd.virt.plugins.plugin_utils.engine.apiserver.apply import apply, path_text
 from ansible_collections.okd.virt.plugins.plugin_utils.engine.apiserver.custom_resources import kinds_of
-from ansible_collections.okd.virt.plugins.plugin_utils.engine.apiserver.managed_fields import decode_fields, encode_fields, track_update
+from ansible_collections.okd.virt.plugins.plugin_utils.engine.apiserver.managed_fields import (
+    decode_fields,
+    encode_fields,
+    track_update,
+)
 from ansible_collections.okd.virt.plugins.plugin_utils.engine.errors import StatusError
 
 from .recordings import GADGET, Object, answer, kind, kind_of, recorded

@@ -13,7 +13,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ansible_collections.okd.virt.plugins.plugin_utils.engine.apiserver import discovery, json_path, tables
-from ansible_collections.okd.virt.plugins.plugin_utils.engine.apiserver.custom_resources import CustomResources, condition, kinds_of
+from ansible_collections.okd.virt.plugins.plugin_utils.engine.apiserver.custom_resources import (
+    CustomResources,
+    condition,
+    kinds_of,
+)
 from ansible_collections.okd.virt.plugins.plugin_utils.engine.clock import make_clock
 from ansible_collections.okd.virt.plugins.plugin_utils.engine.errors import PlainError, StatusError
 from ansible_collections.okd.virt.plugins.plugin_utils.engine.kinds import Registry, version_priority
@@ -121,7 +125,7 @@ def test_every_reference_of_openapi_leads_somewhere() -> None:
 
 # -- tables
 
-NOW = datetime.datetime(2026, 11, 23, 9, 12, 34, tzinfo=datetime.timezone.utc)
+NOW = datetime.datetime(2026, 11, 23, 9, 12, 34, tzinfo=datetime.UTC)
 
 
 @pytest.mark.parametrize(("case", "group", "plural"), [

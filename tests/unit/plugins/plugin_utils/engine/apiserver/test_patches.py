@@ -11,8 +11,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ansible_collections.okd.virt.plugins.plugin_utils.engine.apiserver.negotiation import JSON_PATCH, MERGE_PATCH, STRATEGIC_PATCH
-from ansible_collections.okd.virt.plugins.plugin_utils.engine.apiserver.patches import apply_patch, json_patch, merge_patch
+from ansible_collections.okd.virt.plugins.plugin_utils.engine.apiserver.negotiation import (
+    JSON_PATCH,
+    MERGE_PATCH,
+    STRATEGIC_PATCH,
+)
+from ansible_collections.okd.virt.plugins.plugin_utils.engine.apiserver.patches import (
+    apply_patch,
+    json_patch,
+    merge_patch,
+)
 from ansible_collections.okd.virt.plugins.plugin_utils.engine.errors import StatusError
 
 from .recordings import Object, answer, kind, recorded

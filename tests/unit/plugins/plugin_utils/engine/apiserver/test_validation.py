@@ -13,10 +13,22 @@ from hypothesis import strategies as st
 
 from ansible_collections.okd.virt.plugins.plugin_utils.engine import errors
 from ansible_collections.okd.virt.plugins.plugin_utils.engine.apiserver import schema
-from ansible_collections.okd.virt.plugins.plugin_utils.engine.apiserver.builtin_types import DecodeError, read_object, type_named
+from ansible_collections.okd.virt.plugins.plugin_utils.engine.apiserver.builtin_types import (
+    DecodeError,
+    read_object,
+    type_named,
+)
 from ansible_collections.okd.virt.plugins.plugin_utils.engine.apiserver.custom_resources import kinds_of
-from ansible_collections.okd.virt.plugins.plugin_utils.engine.apiserver.quantities import QuantityError, canonical_quantity, quantity
-from ansible_collections.okd.virt.plugins.plugin_utils.engine.apiserver.validation import prepare, validate_create, validate_update
+from ansible_collections.okd.virt.plugins.plugin_utils.engine.apiserver.quantities import (
+    QuantityError,
+    canonical_quantity,
+    quantity,
+)
+from ansible_collections.okd.virt.plugins.plugin_utils.engine.apiserver.validation import (
+    prepare,
+    validate_create,
+    validate_update,
+)
 from ansible_collections.okd.virt.plugins.plugin_utils.engine.errors import StatusError
 from ansible_collections.okd.virt.plugins.plugin_utils.engine.kinds import Kind
 
