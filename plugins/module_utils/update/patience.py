@@ -28,7 +28,3 @@ class Patience:
             if now - self._since[problem.key] >= self.limit:
                 return problem
         return None
-
-    def next_deadline(self) -> float | None:
-        """When the oldest problem will have lasted too long, on the same clock."""
-        return min(self._since.values()) + self.limit if self._since else None
