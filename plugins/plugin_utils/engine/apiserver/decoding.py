@@ -15,7 +15,8 @@ import yaml
 
 from .. import errors
 from ..kinds import Kind
-from .negotiation import YAML, body_type
+from . import protobuf
+from .negotiation import PROTOBUF, YAML, body_type
 
 Object = dict[str, t.Any]
 _SUMMARY = 30
@@ -25,6 +26,8 @@ _INTERNAL_PACKAGES = {"": "core", "rbac.authorization.k8s.io": "rbac"}
 
 def decode(body: bytes, content_type: str, kind: Kind) -> tuple[Object, list[str]]:
     """The object and the paths of keys that it has twice. Raises StatusError 400 or 415."""
+    if content_type == PROTOBUF and not kind.custom:
+        return protobuf.decode(body, kind.kind), []
     if body_type(content_type) == YAML:
         parsed, duplicates = _yaml(body, kind), list[str]()
     else:

@@ -13,6 +13,7 @@ import typing as t
 
 from .. import errors
 from ..errors import Cause
+from . import protobuf
 from .negotiation import APPLY_PATCH
 from .request import Query
 
@@ -186,6 +187,8 @@ def _from_query(query: Query) -> Object:
 
 
 def _decoded(body: bytes) -> Object:
+    if body.startswith(protobuf.MAGIC):
+        return protobuf.decode(body, "DeleteOptions")
     try:
         given = json.loads(body)
     except ValueError as error:
