@@ -70,7 +70,7 @@ def test_a_role_is_not_its_own_source_and_each_rule_comes_once() -> None:
     labels = {"x": "true"}
     selector: Object = {"matchLabels": labels}
     top = {"metadata": {"name": "top", "labels": labels}, "rules": [other], "aggregationRule": {"clusterRoleSelectors": [selector, selector]}}
-    sources = [
+    sources: list[Object] = [
         {"metadata": {"name": "z", "labels": labels}, "rules": [rule, other]},
         {"metadata": {"name": "a", "labels": labels}, "rules": [rule]},
         {"metadata": {"name": "m", "labels": {"x": "false"}}, "rules": [{"verbs": ["*"]}]},
