@@ -39,7 +39,12 @@ def may_migrate(api: Api, user: str, namespace: str) -> bool:
 def test_present_in_namespaces_gives_the_right_there_only(
     api: Api, verbs: Verbs, namespaces: list[str], migrate_role: None, unique: str
 ) -> None:
-    options = {"namespaces": namespaces[:2], "users": [unique], "groups": ["devs"], "service_accounts": ["ci:robot"]}
+    options: dict[str, t.Any] = {
+        "namespaces": namespaces[:2],
+        "users": [unique],
+        "groups": ["devs"],
+        "service_accounts": ["ci:robot"],
+    }
     assert verbs.four_times(NAME, **options) == [True, True, False, False]
     assert bound(api, namespaces[0]) == [unique, "devs", "robot"]
     assert may_migrate(api, unique, namespaces[1])
@@ -49,7 +54,7 @@ def test_present_in_namespaces_gives_the_right_there_only(
 def test_one_run_reaches_all_namespaces_of_a_selector_in_few_requests(
     api: Api, verbs: Verbs, namespaces: list[str], unique: str
 ) -> None:
-    options = {"namespace_selector": f"tenant={unique}", "groups": ["vm-operators"]}
+    options: dict[str, t.Any] = {"namespace_selector": f"tenant={unique}", "groups": ["vm-operators"]}
     outcome = verbs(NAME, **options)
     assert outcome.summary["created"] == 3
     assert [entry["namespace"] for entry in outcome.result["bindings"]] == namespaces
@@ -71,7 +76,7 @@ def test_before_the_update_the_binding_is_inert_and_says_so(
 
 
 def test_append_exact_and_absent(api: Api, verbs: Verbs, namespaces: list[str]) -> None:
-    where = {"namespaces": namespaces[:1]}
+    where: dict[str, t.Any] = {"namespaces": namespaces[:1]}
     verbs(NAME, **where, users=["alice"])
     assert verbs.four_times(NAME, **where, users=["bob"]) == [True, True, False, False]
     assert bound(api, namespaces[0]) == ["alice", "bob"]
@@ -84,7 +89,7 @@ def test_append_exact_and_absent(api: Api, verbs: Verbs, namespaces: list[str]) 
 
 
 def test_cluster_scope(api: Api, verbs: Verbs, unique: str) -> None:
-    options = {"scope": "cluster", "name": unique, "groups": [unique]}
+    options: dict[str, t.Any] = {"scope": "cluster", "name": unique, "groups": [unique]}
     try:
         assert verbs.four_times(NAME, **options) == [True, True, False, False]
         made = api.get(f"{RBAC}/clusterrolebindings/{unique}")
@@ -119,7 +124,7 @@ def test_a_binding_to_another_role_is_replaced_when_asked(
     api: Api, verbs: Verbs, namespaces: list[str], bind: Bind
 ) -> None:
     bind(namespaces[0], "alice", "edit", "kvmigrate")
-    options = {"namespaces": namespaces[:1], "users": ["bob"], "replace_role_ref": True}
+    options: dict[str, t.Any] = {"namespaces": namespaces[:1], "users": ["bob"], "replace_role_ref": True}
     assert verbs.four_times(NAME, **options) == [True, True, False, False]
     assert bound(api, namespaces[0]) == ["alice", "bob"]
     assert bound(api, namespaces[0], "kvmigrate-replacement") is None

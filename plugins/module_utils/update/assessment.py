@@ -167,6 +167,9 @@ def _unfit_for_update(observed: Observed) -> tuple[Problem, ...]:
             )
             for condition in observed.hyperconverged.unhealthy()
         ]
+    installed = observed.csvs.get(observed.subscription.installed_csv)
+    if installed is not None and installed.phase != csv_states.SUCCEEDED:
+        problems.append(Problem("unfit-csv", f"before the approval ClusterServiceVersion {installed.sentence()}"))
     for kubevirt in observed.kubevirts.values():
         if kubevirt.in_transition:
             text = f"before the approval KubeVirt is still on its way from {kubevirt.observed_version or 'nothing'} to {kubevirt.target_version}"

@@ -95,6 +95,12 @@ CASES: list[tuple[str, Observed, Step, str]] = [
         "CDIDegraded",
     ),
     (
+        "the installed version has failed",
+        observed(plans=[install_plan_object()], csvs=[csv_object(OLD, "Failed", "TooManyOperatorGroups")]),
+        Step.WAIT,
+        "TooManyOperatorGroups",
+    ),
+    (
         "KubeVirt still moves before the update",
         observed(plans=[install_plan_object()], kubevirts=[kubevirt_object("v1.4.0", "v1.4.1")]),
         Step.WAIT,
