@@ -77,8 +77,8 @@ class Engine:
             await self._bootstrap()
         self.controllers = [
             *kubernetes.start(self.admin, self.clock, self.served, self.authority.certificate_pem),
-            *okd.start(self.admin, self.clock),
-            *kubevirt.start(self.admin, self.clock),
+            *okd.start(self.admin, self.clock, self.sample.namespace),
+            *kubevirt.start(self.admin, self.clock, self.sample.namespace),
         ]
         await self.server.start()
         if self.options.kubeconfig is not None:

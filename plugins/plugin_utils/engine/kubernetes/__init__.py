@@ -12,6 +12,7 @@ from .garbage_collection import GarbageCollector
 from .namespaces import NamespaceController, RootCertificatePublisher
 from .resources import Discover
 from .role_aggregation import RoleAggregation
+from .rollouts import DaemonSets, Deployments
 from .service_accounts import ServiceAccountController
 
 MANAGER = "system:kube-controller-manager"
@@ -26,6 +27,8 @@ def controllers(discover: Discover, certificate_authority: str) -> list[tuple[Co
         (ServiceAccountController(), "service-account-controller"),
         (RootCertificatePublisher(certificate_authority), "root-ca-cert-publisher"),
         (GarbageCollector(discover), "generic-garbage-collector"),
+        (Deployments(), "deployment-controller"),
+        (DaemonSets(), "daemon-set-controller"),
     ]
 
 

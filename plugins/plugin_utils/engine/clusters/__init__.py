@@ -1,0 +1,46 @@
+# Copyright: the okd.virt contributors
+# GNU General Public License v3.0 or later (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The clusters that an engine can begin with."""
+from __future__ import annotations
+
+import typing as t
+
+from ..authority import User
+from ..clock import Clock
+from ..interface import Cluster
+
+
+class SampleCluster(t.Protocol):
+    """One cluster: who uses it, and how it is built."""
+
+    users: t.Sequence[User]
+    namespace: str
+    """Where Virtualization is installed."""
+
+    async def build(self, cluster: Cluster, clock: Clock) -> None:
+        """Create everything, as cluster-admin, in an empty cluster."""
+
+
+def names() -> list[str]:
+    return ["empty", "generated", "lab", "lab-two-operators"]
+
+
+def find(name: str, release: str, flavour: str, sizes: t.Mapping[str, int]) -> SampleCluster:
+    """A cluster by name. Raises ValueError with a sentence."""
+    from ..okd.bundles import FLAVOURS
+    from .generated import SIZES, Generated
+    from .lab import Empty, Lab
+
+    if name not in names():
+        raise ValueError(f"there is no sample cluster {name!r}; there are {', '.join(names())}")
+    if sizes and name != "generated":
+        raise ValueError("sizes are for the cluster generated only")
+    if name == "generated":
+        unknown = sorted(set(sizes) - set(SIZES))
+        if unknown:
+            raise ValueError(f"size {unknown[0]!r} is unknown; there are {', '.join(SIZES)}")
+        return Generated(release, FLAVOURS[flavour], {**SIZES, **sizes})
+    if name == "empty":
+        return Empty(release, FLAVOURS[flavour])
+    return Lab(release, FLAVOURS[flavour], second_operator=name == "lab-two-operators")

@@ -1,0 +1,172 @@
+# Copyright: the okd.virt contributors
+# GNU General Public License v3.0 or later (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The sample cluster lab: 3 control-plane and 6 worker nodes, seven tenants, 44 running VMs, and every way to come by a right."""
+from __future__ import annotations
+
+from ..authority import User
+from ..clock import Clock
+from ..interface import CLUSTER_ROLE_BINDINGS, CLUSTER_ROLES, ROLE_BINDINGS, ROLES, SERVICE_ACCOUNTS, Cluster, Object, Ref
+from ..okd.bundles import Flavour
+from .installed import namespace, platform, put, virtualization
+from .workloads import Machine, add_machine, add_node, node
+
+_RBAC = "rbac.authorization.k8s.io"
+GROUPS = Ref("user.openshift.io", "v1", "groups")
+POOLS = Ref("machineconfiguration.openshift.io", "v1", "machineconfigpools")
+STORAGE_CLASSES = Ref("storage.k8s.io", "v1", "storageclasses")
+PLATFORM_VERSION = "4.19.0"
+WORKERS = tuple(f"worker-{number}" for number in range(6))
+TENANTS: dict[str, int] = {"team-blue": 10, "team-green": 9, "shop": 9, "analytics": 7, "legacy": 5, "ci": 4, "sandbox": 0}
+"""Namespaces and how many VMs run in each."""
+
+USERS: tuple[User, ...] = (
+    ("olivia", ("platform-team",)), ("alice", ()), ("bob", ()), ("carol", ()), ("dave", ()), ("erin", ()), ("frank", ()), ("grace", ("devs",)),
+    ("heidi", ("devs",)), ("ivan", ("storage-admins",)), ("judy", ("vm-admins",)), ("nina", ()), ("peter", ()), ("mallory", ()),
+)
+"""Everybody with a client certificate: name and groups. A real OpenShift adds the groups of its Group objects at login."""
+
+_MIGRATE_RULES = [
+    {"apiGroups": ["subresources.kubevirt.io"], "resources": ["virtualmachines/migrate"], "verbs": ["update"]},
+    {"apiGroups": ["kubevirt.io"], "resources": ["virtualmachineinstancemigrations"], "verbs": ["get", "list", "watch", "create", "delete"]},
+]
+_BINDINGS: tuple[tuple[str, str, str, str, tuple[str, ...]], ...] = (
+    # namespace ("" for the whole cluster), binding, kind of role, role, subjects
+    ("", "platform-team", "ClusterRole", "cluster-admin", ("user:olivia",)),
+    ("", "vm-admins", "ClusterRole", "admin", ("group:vm-admins",)),
+    ("", "ci-pipeline", "ClusterRole", "edit", ("serviceaccount:ci:pipeline",)),
+    ("team-blue", "admins", "ClusterRole", "admin", ("user:alice",)),
+    ("team-blue", "editors", "ClusterRole", "edit", ("user:bob",)),
+    ("team-blue", "viewers", "ClusterRole", "view", ("user:carol",)),
+    ("team-green", "devs-edit", "ClusterRole", "edit", ("group:devs",)),
+    ("team-green", "admins", "ClusterRole", "admin", ("user:alice",)),
+    ("shop", "admins", "ClusterRole", "admin", ("user:carol",)),
+    ("shop", "vm-operators", "ClusterRole", "vm-operator", ("user:dave",)),
+    ("shop", "automation", "ClusterRole", "edit", ("serviceaccount:shop:deployer",)),
+    ("analytics", "support", "ClusterRole", "support", ("user:erin",)),
+    ("analytics", "storage-admins", "ClusterRole", "admin", ("group:storage-admins",)),
+    ("legacy", "editors", "ClusterRole", "edit", ("user:frank",)),
+    ("legacy", "viewers", "ClusterRole", "view", ("user:frank", "group:devs")),
+    ("legacy", "migrators", "Role", "migrate-only", ("user:peter",)),
+    ("sandbox", "editors", "ClusterRole", "edit", ("user:nina",)),
+)
+
+
+def subject(text: str) -> Object:
+    """user:alice, group:devs or serviceaccount:namespace:name as a subject."""
+    kind, _, rest = text.partition(":")
+    if kind == "serviceaccount":
+        where, _, name = rest.partition(":")
+        return {"kind": "ServiceAccount", "name": name, "namespace": where}
+    return {"apiGroup": _RBAC, "kind": kind.capitalize(), "name": rest}
+
+
+def machines() -> list[Machine]:
+    """The VMs, spread over the workers; a few cannot migrate, a few are large or busy."""
+    made = []
+    for where, count in TENANTS.items():
+        for number in range(count):
+            index = len(made)
+            claim, strategy, dirty, working = "ReadWriteMany", "", "", ""
+            memory, cores = (2048, 4096, 8192)[index % 3], (1, 2, 4)[index % 3]
+            if where == "legacy" and number < 2:
+                claim = "ReadWriteOnce"
+                strategy = "LiveMigrate" if number == 0 else "LiveMigrateIfPossible"
+            elif where == "ci":
+                claim, strategy = "", ("None" if number == 3 else "")
+            elif where == "analytics" and number == 0:
+                memory, cores, dirty, working = 32768, 8, "700Mi", "16Gi"
+            elif where == "shop" and number == 0:
+                dirty, working = "150Mi", "2Gi"
+            made.append(Machine(where, f"vm-{number + 1}", WORKERS[index % len(WORKERS)], memory, cores, claim, strategy, dirty, working))
+    return made
+
+
+class Empty:
+    """A cluster with Virtualization and nothing else: no tenants, no VMs."""
+
+    users: tuple[User, ...] = ()
+
+    def __init__(self, release: str, flavour: Flavour, second_operator: bool = False) -> None:
+        self._flavour, self._release = flavour, flavour.release(release)
+        self._second_operator = second_operator
+        self.namespace = flavour.namespace
+
+    async def build(self, cluster: Cluster, clock: Clock) -> None:
+        await platform(cluster, clock, PLATFORM_VERSION)
+        for number in range(3):
+            await add_node(cluster, clock, node(f"control-{number}", "master", f"zone-{'abc'[number]}", cores=8, memory_gib=32))
+        for number, name in enumerate(WORKERS):
+            # The last two are older machines, as clusters grow.
+            await add_node(cluster, clock, node(name, "worker", f"zone-{'abc'[number % 3]}", "Cascadelake-Server" if number < 4 else "Haswell-noTSX"))
+        await _pools(cluster, clock)
+        await virtualization(cluster, clock, self._flavour, self._release, len(WORKERS), second_operator=self._second_operator)
+
+
+class Lab(Empty):
+    """The whole lab."""
+
+    users = USERS
+
+    async def build(self, cluster: Cluster, clock: Clock) -> None:
+        await super().build(cluster, clock)
+        await put(cluster, STORAGE_CLASSES, {
+            "apiVersion": "storage.k8s.io/v1", "kind": "StorageClass", "metadata": {"name": "ceph-rbd-virtualization"},
+            "provisioner": "openshift-storage.rbd.csi.ceph.com", "reclaimPolicy": "Delete", "volumeBindingMode": "Immediate",
+        })
+        for where in TENANTS:
+            await namespace(cluster, where, **{"lab.okd.virt/tenant": "true"})
+        await _access(cluster)
+        for machine in machines():
+            await add_machine(cluster, clock, machine, self._release.kubevirt)
+
+
+async def _pools(cluster: Cluster, clock: Clock) -> None:
+    for role, count in (("master", 3), ("worker", len(WORKERS))):
+        now = clock.timestamp()
+        conditions = [
+            {"type": kind, "status": status, "reason": "", "message": "", "lastTransitionTime": now}
+            for kind, status in (("Updated", "True"), ("Updating", "False"), ("Degraded", "False"), ("NodeDegraded", "False"), ("RenderDegraded", "False"))
+        ]
+        configuration = {"name": f"rendered-{role}-3f0c3d5a9b3e4f60b2f1a1d4c5e6f708"}
+        counts = {"machineCount": count, "readyMachineCount": count, "updatedMachineCount": count, "unavailableMachineCount": 0, "degradedMachineCount": 0}
+        pool = {
+            "apiVersion": POOLS.api_version, "kind": "MachineConfigPool", "metadata": {"name": role},
+            "spec": {
+                "configuration": configuration, "paused": False, "nodeSelector": {"matchLabels": {f"node-role.kubernetes.io/{role}": ""}},
+            },
+        }
+        await put(cluster, POOLS, pool, {"configuration": configuration, "conditions": conditions, "observedGeneration": 1, **counts})
+
+
+async def _access(cluster: Cluster) -> None:
+    """Roles, groups, accounts and bindings of the tenants."""
+    label = "lab.okd.virt/aggregate-to-support"
+    roles: tuple[Object, ...] = (
+        {"metadata": {"name": "vm-operator"}, "rules": [
+            {"apiGroups": ["kubevirt.io"], "resources": ["virtualmachines", "virtualmachineinstances"], "verbs": ["get", "list", "watch"]}, *_MIGRATE_RULES,
+        ]},
+        {"metadata": {"name": "support-migrate", "labels": {label: "true"}}, "rules": _MIGRATE_RULES},
+        {"metadata": {"name": "support-read", "labels": {label: "true"}}, "rules": [
+            {"apiGroups": ["kubevirt.io"], "resources": ["virtualmachines", "virtualmachineinstances"], "verbs": ["get", "list", "watch"]},
+        ]},
+        {"metadata": {"name": "support"}, "aggregationRule": {"clusterRoleSelectors": [{"matchLabels": {label: "true"}}]}, "rules": None},
+    )
+    for role in roles:
+        await cluster.create(CLUSTER_ROLES, {"apiVersion": f"{_RBAC}/v1", "kind": "ClusterRole", **role})
+    only = {"apiVersion": f"{_RBAC}/v1", "kind": "Role", "metadata": {"name": "migrate-only", "namespace": "legacy"}, "rules": _MIGRATE_RULES[:1]}
+    await cluster.create(ROLES, only)
+    await cluster.create(
+        GROUPS, {"apiVersion": GROUPS.api_version, "kind": "Group", "metadata": {"name": "devs"}, "users": ["grace", "heidi"]}
+    )
+    for where, name in (("shop", "deployer"), ("ci", "pipeline")):
+        account = {"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": name, "namespace": where}}
+        await cluster.create(SERVICE_ACCOUNTS, account)
+    for where, name, kind, role, subjects in _BINDINGS:
+        binding: Object = {
+            "apiVersion": f"{_RBAC}/v1", "kind": "RoleBinding" if where else "ClusterRoleBinding", "metadata": {"name": name},
+            "roleRef": {"apiGroup": _RBAC, "kind": kind, "name": role}, "subjects": [subject(text) for text in subjects],
+        }
+        if where:
+            binding["metadata"]["namespace"] = where
+        await cluster.create(ROLE_BINDINGS if where else CLUSTER_ROLE_BINDINGS, binding)
