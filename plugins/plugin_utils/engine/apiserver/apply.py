@@ -177,7 +177,7 @@ def _check_types(kind: Kind, shape: Shape, body: Object) -> None:
     if wrong:
         metadata = body.get("metadata")
         named: Object = metadata if isinstance(metadata, dict) else {}
-        where = f"{named.get('namespace', '')}/{named.get('name', '')}; {kind.api_version}, Kind={kind.kind}"
+        where = f"{named.get('namespace', '')}/{named.get('name', '')}; {kind.group}/{kind.version}, Kind={kind.kind}"
         text = wrong[0] if len(wrong) == 1 else "errors:" + "".join(f"\n  {line}" for line in wrong)
         # The real server answers 500 without a reason.
         raise internal(f"failed to create typed patch object ({where}): {text}", reason="")

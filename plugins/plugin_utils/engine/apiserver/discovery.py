@@ -192,7 +192,14 @@ def _openapi_hash(registry: Registry, group: str, version: str) -> str:
     return hashlib.sha512(repr([(kind, kind.schema) for kind in registry.kinds(group, version)]).encode()).hexdigest().upper()
 
 
+_OPENAPI_V2_PROTOBUF = "application/com.github.proto-openapi.spec.v2@v1.0+protobuf"
+# A Document with nothing but `swagger` and `info`: kubectl asks for it only to learn that version 3 knew everything there is.
+_EMPTY_DOCUMENT = b"\x0a\x032.0\x12\x19\x0a\x0aKubernetes\x12\x0bunversioned"
+
+
 def _openapi_v2(accept: str | None, registry: Registry, if_none_match: str) -> Document:
+    if accept and accept.startswith("application/com.github.proto-openapi.spec.v2@"):
+        return Document(_EMPTY_DOCUMENT, {"Etag": _etag(_EMPTY_DOCUMENT), "Vary": "Accept"}, _OPENAPI_V2_PROTOBUF.replace("@", "."))
     if negotiate(accept, ()) is None:
         raise errors.not_acceptable("406: Not Acceptable\n\nAvailable representations: application/json", {})
     body = encode(openapi.swagger(registry))

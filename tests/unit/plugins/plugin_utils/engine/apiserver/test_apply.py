@@ -185,3 +185,10 @@ def test_what_a_manager_no_longer_sends_goes_unless_another_owns_it(first: dict[
 @given(st.sets(st.lists(st.sampled_from(["f:a", "f:b", 'k:{"name":"c"}', 'v:"x"']), min_size=1, max_size=4).map(tuple)))
 def test_fields_read_back(paths: set[managed_fields.Path]) -> None:
     assert decode_fields(encode_fields(paths)) == paths
+
+
+def test_an_unknown_field_of_a_core_kind_is_named_with_its_version() -> None:
+    with pytest.raises(StatusError) as refused:
+        apply(CONFIG_MAPS, None, {**configuration({}), "nope": 1}, "m")
+    assert (refused.value.code, refused.value.message) == (
+        500, "failed to create typed patch object (/s; /v1, Kind=ConfigMap): .nope: field not declared in schema")
