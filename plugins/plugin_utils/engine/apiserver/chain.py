@@ -256,10 +256,14 @@ def _wants_pretty(request: Request) -> bool:
 def _shown(server: ApiServer, call: Call, accepted: Negotiated) -> t.Callable[[Object], Object] | None:
     """How a watch shows its objects when they are not asked for as they are."""
     if accepted.as_kind == "Table":
-        return lambda value: table(
-            call.kind, [value], _include(call), {"resourceVersion": value["metadata"].get("resourceVersion", "")},
-            accepted.as_api_version, server.clock.now(),
-        )
+        headers = iter((True,))
+
+        def as_table(value: Object) -> Object:
+            metadata = {"resourceVersion": value["metadata"].get("resourceVersion", "")}
+            # The columns come with the first event only.
+            return table(call.kind, [value], _include(call), metadata, accepted.as_api_version, server.clock.now(), next(headers, False))
+
+        return as_table
     if accepted.as_kind:
         return lambda value: partial_object(value, accepted.as_api_version)
     return None
