@@ -62,6 +62,8 @@ async def put(cluster: Cluster, ref: Ref, obj: Object, status: Object | None = N
 async def namespace(cluster: Cluster, name: str, **labels: str) -> None:
     metadata = {"name": name, "labels": labels} if labels else {"name": name}
     await cluster.create(NAMESPACES, {"apiVersion": "v1", "kind": "Namespace", "metadata": metadata})
+    # Pods need it now; later namespaces get theirs from the controller.
+    await cluster.create(SERVICE_ACCOUNTS, {"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": "default", "namespace": name}})
 
 
 async def platform(cluster: Cluster, clock: Clock, version: str) -> None:

@@ -15,5 +15,7 @@ def start(cluster: Cluster, clock: Clock, namespace: str) -> list[Controller]:
     """Start them all in the namespace that KubeVirt is installed in; the given cluster is only used to take on identities."""
     operator, handler = VirtOperator(namespace), VirtHandler(namespace)
     operator.start(cluster.as_service_account(namespace, "kubevirt-operator"), clock)
+    # Pods are replaced by the DaemonSet controller; virt-handler itself can't see its DaemonSet.
+    handler.observer = cluster.as_service_account("kube-system", "daemon-set-controller")
     handler.start(cluster.as_service_account(namespace, "kubevirt-handler"), clock)
     return [operator, handler]

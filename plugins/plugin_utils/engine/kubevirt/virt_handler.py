@@ -30,7 +30,7 @@ class VirtHandler(Controller):
 
     def setup(self) -> None:
         self._nodes = self.informer(NODES)
-        self._daemon_sets = self.informer(DAEMON_SETS, field_selector="metadata.name=virt-handler")
+        self._daemon_sets = self.informer(DAEMON_SETS, field_selector="metadata.name=virt-handler", cluster=self.observer)
         self._daemon_sets.add_handler(self._rolled)
         self._nodes.add_handler(self._node)
 
