@@ -7,6 +7,7 @@ Source: Kubernetes apimachinery pkg/util/managedfields; structured-merge-diff me
 """
 from __future__ import annotations
 
+import json
 import typing as t
 
 from ..errors import Cause, StatusError, apply_conflict, bad_request, internal
@@ -136,9 +137,15 @@ def _merge(shape: Shape, live: t.Any, applied: t.Any) -> t.Any:
 def _prune(shape: Shape, merged: Object, gone: Paths, kept: Paths) -> None:
     """Take away what the manager no longer sends and nobody else owns; a parent stays while somebody owns something below it."""
     needed = {path[:length] for path in kept for length in range(1, len(path))}
-    for path in sorted(gone, key=len):
-        if path not in needed:
+    for path in sorted(gone):
+        if path not in needed and not (path[:-1] in needed and _names_item(path)):
             _remove(shape, merged, path)
+
+
+def _names_item(path: Path) -> bool:
+    """Whether a field is one of those by which its item is found; an item that stays keeps them."""
+    item = path[-2] if len(path) > 1 else ""
+    return item.startswith("k:") and path[-1][2:] in json.loads(item[2:])
 
 
 def _remove(shape: Shape, holder: t.Any, path: Path) -> None:
