@@ -15,7 +15,7 @@ import sys
 import time
 import typing as t
 
-MODULE = "ansible_collections.okd.virt.plugins.plugin_utils.engine"
+PACKAGE = pathlib.Path(__file__).parent
 _STATE, _LOG, _KUBECONFIG, _DATA = "engine.json", "engine.log", "kubeconfig", "data"
 _POLL = 0.02
 
@@ -110,7 +110,8 @@ def start(options: EngineOptions, timeout: float = 60.0) -> RunningEngine:
     log = directory / _LOG
     with log.open("wb") as output:
         process = subprocess.Popen(
-            _command(options), stdin=subprocess.DEVNULL, stdout=output, stderr=subprocess.STDOUT, start_new_session=True, close_fds=True
+            _command(options), stdin=subprocess.DEVNULL, stdout=output, stderr=subprocess.STDOUT, start_new_session=True, close_fds=True,
+            env=_environment(),
         )
     url = _wait_until_ready(process, log, timeout)
     started = process_start_time(process.pid)
@@ -128,9 +129,17 @@ def start(options: EngineOptions, timeout: float = 60.0) -> RunningEngine:
 _CHILDREN: dict[int, subprocess.Popen[bytes]] = {}
 
 
+def _environment() -> dict[str, str]:
+    """The engine imports nothing of the collection, so it runs as a package of its own.
+
+    Under its full name it could not be found where the community package is installed, whose `ansible_collections` hides all others.
+    """
+    return {**os.environ, "PYTHONPATH": str(PACKAGE.parent)}
+
+
 def _command(options: EngineOptions) -> list[str]:
     command = [
-        sys.executable, "-m", MODULE, "serve", "--cluster", options.cluster, "--release", options.release, "--flavour", options.flavour,
+        sys.executable, "-m", PACKAGE.name, "serve", "--cluster", options.cluster, "--release", options.release, "--flavour", options.flavour,
         "--speed", options.speed, "--port", str(options.port), "--kubeconfig", str(options.kubeconfig_file),
     ]
     if options.durable:
