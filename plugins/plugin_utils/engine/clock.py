@@ -9,9 +9,9 @@ a jumping clock jump: they fire when time has passed them, or the clock would ra
 from __future__ import annotations
 
 import asyncio
+import collections
 import collections.abc
 import contextlib
-import contextvars
 import datetime
 import heapq
 import itertools
@@ -97,7 +97,8 @@ class JumpingClock:
         self._number = itertools.count()
         self._foreground = 0
         self._busy = 0
-        self._inside: contextvars.ContextVar[int] = contextvars.ContextVar("busy", default=0)
+        # By task and not by context: a task begun by work under way is not that work.
+        self._inside: collections.Counter[asyncio.Task[t.Any] | None] = collections.Counter()
         self._happened = 0
         self._ticker: asyncio.Task[None] | None = None
         self._wake: asyncio.Event | None = None
@@ -119,12 +120,15 @@ class JumpingClock:
 
     @contextlib.contextmanager
     def busy(self) -> collections.abc.Iterator[None]:
+        task = asyncio.current_task()
         self._busy += 1
-        token = self._inside.set(self._inside.get() + 1)
+        self._inside[task] += 1
         try:
             yield
         finally:
-            self._inside.reset(token)
+            self._inside[task] -= 1
+            if not self._inside[task]:
+                del self._inside[task]
             self._busy -= 1
             self.activity()
 
@@ -136,7 +140,7 @@ class JumpingClock:
         future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         heapq.heappush(self._sleepers, (self.monotonic() + seconds, next(self._number), background, future))
         self._start()
-        inside = self._inside.get()
+        inside = self._inside[asyncio.current_task()]
         # Who sleeps isn't in the way of time, whatever it is in the middle of.
         self._busy -= inside
         self._foreground += not background
@@ -151,8 +155,7 @@ class JumpingClock:
         loop = asyncio.get_running_loop()
         if self._ticker is None or self._ticker.done() or self._ticker.get_loop() is not loop:
             self._wake = asyncio.Event()
-            # A context of its own: the ticker isn't inside the work of whoever slept first.
-            self._ticker = loop.create_task(self._tick(self._wake), name="clock", context=contextvars.Context())
+            self._ticker = loop.create_task(self._tick(self._wake), name="clock")
         elif self._wake is not None:
             self._wake.set()
 

@@ -69,6 +69,12 @@ class InstallStrategy:
     daemon_sets: tuple[Object, ...]
     deployments: tuple[Object, ...]
 
+    def find(self, obj: Object) -> Object | None:
+        """The RBAC object of this kind, namespace and name, as it is shipped."""
+        shipped = (*self.cluster_roles, *self.cluster_role_bindings, *self.roles, *self.role_bindings)
+        key = (obj["kind"], obj["metadata"].get("namespace"), obj["metadata"]["name"])
+        return next((one for one in shipped if (one["kind"], one["metadata"].get("namespace"), one["metadata"]["name"]) == key), None)
+
 
 def operator_cluster_role(version: str) -> Object:
     """virt-operator's own ClusterRole, which comes with the operator's bundle and not from itself."""
@@ -80,6 +86,7 @@ def operator_role(version: str, namespace: str) -> Object:
     return _object("Role", _data(version)["operator_role"], namespace, _RBAC)
 
 
+@functools.cache
 def strategy(version: str, namespace: str) -> InstallStrategy:
     """Raises KeyError for a version that is not known."""
     if not known(version):

@@ -102,9 +102,19 @@ class VirtOperator(Controller):
         if obj["metadata"].get("namespace") == self._namespace:
             self.queue.add("kubevirt")
 
-    def _drift(self, event: str, _obj: Object, _before: Object | None) -> None:
-        if event != "ADDED":
-            self.queue.add_after("kubevirt", _AFTER_DELETE if event == "DELETED" else _AFTER_CHANGE)
+    def _drift(self, event: str, obj: Object, _before: Object | None) -> None:
+        if event == "DELETED":
+            self.queue.add_after("kubevirt", _AFTER_DELETE)
+        elif event == "MODIFIED" and not self._is_shipped(obj):
+            self.queue.add_after("kubevirt", _AFTER_CHANGE)
+
+    def _is_shipped(self, obj: Object) -> bool:
+        """Whether the object is what the running version ships, so that a change of it calls for nothing."""
+        version = self._version()
+        if not install_strategy.known(version):
+            return True
+        wanted = install_strategy.strategy(version, self._namespace).find(obj)
+        return wanted is not None and merged(obj, wanted) is None
 
     def _version(self) -> str:
         """The version of the virt-operator that is up."""

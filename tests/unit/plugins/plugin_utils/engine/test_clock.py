@@ -94,6 +94,23 @@ def test_sleepers_wake_in_order_and_never_early(naps: list[tuple[float, bool]]) 
     assert sorted(nap for nap in woken if not nap[1]) == sorted(nap for nap in naps if not nap[1])
 
 
+def test_a_task_begun_by_work_is_not_that_work() -> None:
+    async def main(clock: Clock) -> float:
+        begun: list[asyncio.Future[None]] = []
+
+        async def worker() -> None:
+            with clock.busy():
+                begun.append(asyncio.ensure_future(clock.sleep(1000, background=True)))
+                await clock.sleep(5)
+
+        await worker()
+        await clock.sleep(5)
+        begun[0].cancel()
+        return clock.monotonic()
+
+    assert 10 <= _run(main) < 12
+
+
 def test_a_cancelled_sleeper_holds_nothing_up() -> None:
     async def main(clock: Clock) -> float:
         gone = asyncio.ensure_future(clock.sleep(5))
