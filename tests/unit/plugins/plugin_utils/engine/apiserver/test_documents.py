@@ -287,3 +287,13 @@ def test_instances_go_with_their_definition() -> None:
     cluster.custom.observe(cluster.store.delete(GADGETS, "n", "held"), True)
     assert cluster.definition() is None
     assert cluster.registry.lookup("rk.example.com", "v1", "gadgets") is None
+
+
+def test_the_second_openapi_is_readable_to_kubectl_and_refused_to_others() -> None:
+    found = discovery.document("/openapi/v2", "application/com.github.proto-openapi.spec.v2@v1.0+protobuf", registry())
+    # Field 1 (swagger) "2.0", then field 2 (info) to the end.
+    assert found.body[:6] == b"\x0a\x032.0\x12"
+    assert found.body[6] == len(found.body) - 7
+    with pytest.raises(StatusError) as refused:
+        discovery.document("/openapi/v2", "text/html", registry())
+    assert refused.value.code == 406
