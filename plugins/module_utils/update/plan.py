@@ -99,8 +99,11 @@ def refuse_automatic(observed: Observed, request: Request) -> None:
 def make_plan(observed: Observed, request: Request) -> Plan:
     """The approvals to give. Raises PreconditionFailed when the update cannot or may not go on."""
     if request.target is None:
+        warned = is_automatic(observed) and not observed.migrate_role
         return Plan(
-            changes=(), warnings=(), facts={"update": facts(observed, request, None), "pending": [], "problems": []}
+            changes=(),
+            warnings=(_automatic(observed, "the moment at which access changes is not yours to choose"),) if warned else (),
+            facts={"update": facts(observed, request, None), "pending": [], "problems": []},
         )
     assessment = assess(observed, request.target, request.intermediates)
     known = {
@@ -116,14 +119,16 @@ def make_plan(observed: Observed, request: Request) -> Plan:
     warnings = [problem.text for problem in assessment.problems]
     changes: tuple[Change, ...] = ()
     if assessment.step is not Step.DONE and is_automatic(observed):
-        subscription = observed.subscription
-        warnings.append(
-            f"Subscription {subscription.namespace}/{subscription.name} approves updates by itself (installPlanApproval Automatic): "
-            "the update to come is followed, not held back"
-        )
+        warnings.append(_automatic(observed, "the update to come is followed, not held back"))
     elif request.approve and assessment.step is not Step.DONE:
         changes = _approvals(observed, request, assessment)
     return Plan(changes=changes, warnings=tuple(warnings), facts=known)
+
+
+def _automatic(observed: Observed, consequence: str) -> str:
+    subscription = observed.subscription
+    name = f"{subscription.namespace}/{subscription.name}"
+    return f"Subscription {name} approves updates by itself (installPlanApproval Automatic): {consequence}"
 
 
 def _sentence(text: str) -> str:

@@ -166,3 +166,12 @@ def test_patience_counts_what_lasts_and_forgets_what_went_away() -> None:
     assert patience.exhausted([one, other], 18.9) is None
     assert patience.exhausted([one, other], 19) is other
     assert Patience(0).exhausted([one], 5) is one
+
+
+@pytest.mark.parametrize(("approval", "migrate_role", "warned"), [("Automatic", False, True), ("Automatic", True, False), ("Manual", False, False)])
+def test_a_mere_look_warns_of_updates_that_may_come_by_themselves(approval: str, migrate_role: bool, warned: bool) -> None:
+    moment = replace(observed(sub=subscription_object(approval=approval)), migrate_role=migrate_role)
+    planned = make_plan(moment, Request(None, approve=False))
+    assert planned.empty
+    assert bool(planned.warnings) is warned
+    assert all("not yours to choose" in warning for warning in planned.warnings)
