@@ -20,6 +20,7 @@ from .controller import Controller
 from .interface import Ref
 from .kinds import Registry
 from .kubernetes.resources import Served
+from .kubevirt import subresource_api
 from .server import Server
 from .store.journal import Journal
 from .store.store import Store
@@ -58,6 +59,7 @@ class Engine:
         self.store = Store(Journal(options.data_dir) if options.data_dir is not None else None)
         self.authority = Authority(keys, (options.address,) if options.address not in ("0.0.0.0", "::") else ())
         self.registry = Registry()
+        subresource_api.serve(self.registry)
         self.api = ApiServer(self.store, self.registry, self.clock, self.authority.service_account_key)
         self.admin = LocalCluster(self.api, UserInfo(ADMIN[0], (*ADMIN[1], "system:authenticated")))
         self._audit_log = options.audit_log.open("a", encoding="utf-8") if options.audit_log is not None else None

@@ -144,7 +144,7 @@ class ApiServer:
             return kind
         named = info.verb not in _COLLECTION
         if not kind.stored:
-            if info.verb == "create" and not info.name:
+            if info.verb == "create" and not info.name and "create" in kind.verbs:
                 return kind
             raise errors.resource_not_found() if info.name else errors.method_not_allowed()
         if (info.verb == "create" and info.name) or (named and not info.name) or info.verb not in kind.verbs:
