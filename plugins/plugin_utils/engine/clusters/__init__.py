@@ -14,7 +14,7 @@ from ..interface import Cluster
 class SampleCluster(t.Protocol):
     """One cluster: who uses it, and how it is built."""
 
-    users: t.Sequence[User]
+    users: tuple[User, ...]
     namespace: str
     """Where Virtualization is installed."""
 

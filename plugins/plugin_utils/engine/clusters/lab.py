@@ -63,7 +63,7 @@ def subject(text: str) -> Object:
 
 def machines() -> list[Machine]:
     """The VMs, spread over the workers; a few cannot migrate, a few are large or busy."""
-    made = []
+    made: list[Machine] = []
     for where, count in TENANTS.items():
         for number in range(count):
             index = len(made)
@@ -152,8 +152,8 @@ async def _access(cluster: Cluster) -> None:
         ]},
         {"metadata": {"name": "support"}, "aggregationRule": {"clusterRoleSelectors": [{"matchLabels": {label: "true"}}]}, "rules": None},
     )
-    for role in roles:
-        await cluster.create(CLUSTER_ROLES, {"apiVersion": f"{_RBAC}/v1", "kind": "ClusterRole", **role})
+    for custom in roles:
+        await cluster.create(CLUSTER_ROLES, {"apiVersion": f"{_RBAC}/v1", "kind": "ClusterRole", **custom})
     only = {"apiVersion": f"{_RBAC}/v1", "kind": "Role", "metadata": {"name": "migrate-only", "namespace": "legacy"}, "rules": _MIGRATE_RULES[:1]}
     await cluster.create(ROLES, only)
     await cluster.create(
@@ -163,10 +163,9 @@ async def _access(cluster: Cluster) -> None:
         account = {"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": name, "namespace": where}}
         await cluster.create(SERVICE_ACCOUNTS, account)
     for where, name, kind, role, subjects in _BINDINGS:
+        metadata = {"name": name, "namespace": where} if where else {"name": name}
         binding: Object = {
-            "apiVersion": f"{_RBAC}/v1", "kind": "RoleBinding" if where else "ClusterRoleBinding", "metadata": {"name": name},
+            "apiVersion": f"{_RBAC}/v1", "kind": "RoleBinding" if where else "ClusterRoleBinding", "metadata": metadata,
             "roleRef": {"apiGroup": _RBAC, "kind": kind, "name": role}, "subjects": [subject(text) for text in subjects],
         }
-        if where:
-            binding["metadata"]["namespace"] = where
         await cluster.create(ROLE_BINDINGS if where else CLUSTER_ROLE_BINDINGS, binding)

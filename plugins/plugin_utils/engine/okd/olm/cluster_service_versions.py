@@ -66,7 +66,9 @@ def transition(moment: Moment) -> Transition | None:
     phase, reason = status.get("phase", ""), status.get("reason", "")
     if moment.groups != 1 and phase not in ("Deleting", "Replacing"):
         wrong = "NoOperatorGroup" if not moment.groups else "TooManyOperatorGroups"
-        text = "csv in namespace with no operatorgroups" if not moment.groups else "csv created in namespace with multiple operatorgroups, can't pick one automatically"
+        text = "csv in namespace with no operatorgroups"
+        if moment.groups:
+            text = "csv created in namespace with multiple operatorgroups, can't pick one automatically"
         return None if (phase, reason) == ("Failed", wrong) else Transition("Failed", wrong, text)
     if moment.successor is not None and phase in ("Succeeded", "Failed", "Installing", "Pending", "InstallReady"):
         return Transition("Replacing", "BeingReplaced", f"being replaced by csv: {moment.successor['metadata']['name']}")

@@ -83,7 +83,7 @@ def test_writes_are_counted_ordered_and_guarded() -> None:
 @given(WRITES)
 def test_list_at_is_what_a_list_was(writes: list[Write]) -> None:
     store = Store()
-    seen = [(0, {PODS: [], MAPS: []})]
+    seen: list[tuple[int, dict[tuple[str, str], list[tuple[str, str, int, t.Any]]]]] = [(0, {PODS: [], MAPS: []})]
     for write in writes:
         _do(store, write)
         seen.append((store.version, {resource: _content(store.list(resource)) for resource in (PODS, MAPS)}))
@@ -200,7 +200,7 @@ def test_a_compaction_keeps_everything(tmp_path: pathlib.Path) -> None:
     again.close()
 
 
-@pytest.mark.parametrize("position", (0, 12, 60, -30))
+@pytest.mark.parametrize("position", [0, 12, 60, -30])
 def test_a_damaged_file_is_refused_with_its_name(tmp_path: pathlib.Path, position: int) -> None:
     store = Store(Journal(tmp_path))
     for number in range(4):
@@ -210,7 +210,7 @@ def test_a_damaged_file_is_refused_with_its_name(tmp_path: pathlib.Path, positio
     content = bytearray(path.read_bytes())
     content[position] ^= 1
     path.write_bytes(bytes(content))
-    with pytest.raises(Damaged, match="journal is damaged at line .* Restore the file from a copy"):
+    with pytest.raises(Damaged, match=r"journal is damaged at line .* Restore the file from a copy"):
         Store(Journal(tmp_path))
 
 
