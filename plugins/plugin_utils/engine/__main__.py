@@ -13,7 +13,7 @@ import pathlib
 import signal
 import sys
 
-from . import clusters
+from . import clusters, libraries
 from .engine import FLAVOURS, RELEASES, Engine, Options
 from .process import process_start_time
 from .store.journal import Damaged, InUse
@@ -79,6 +79,9 @@ async def _serve(options: Options, watch_pid: int | None) -> None:
 
 def main(given: list[str] | None = None) -> int:
     """Exit status 0 after a stop that was asked for, 2 with one sentence when it can't start."""
+    if lacking := libraries.missing():
+        print(f"engine: {', '.join(lacking)} must be installed for this Python ({sys.executable}): see meta/engine-requirements.txt", file=sys.stderr)
+        return 2
     arguments = _arguments(given)
     logging.basicConfig(level=logging.DEBUG if arguments.verbose else logging.WARNING, format="%(asctime)s %(name)s %(message)s")
     logging.getLogger("asyncio").setLevel(logging.WARNING)

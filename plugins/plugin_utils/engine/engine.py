@@ -27,6 +27,9 @@ from .store.store import Store
 
 RELEASES = ("4.18", "4.19")
 FLAVOURS = ("okd", "openshift")
+_LOADED = "loaded"
+"""File in a data directory that says that its cluster is whole."""
+_ANY_ADDRESS = ("0.0.0.0", "::")  # noqa: S104 compared with, not bound to
 
 
 @dataclasses.dataclass
@@ -56,8 +59,8 @@ class Engine:
         self.clock = make_clock(options.speed)
         self._scratch: tempfile.TemporaryDirectory[str] | None = None
         keys = options.data_dir / "pki" if options.data_dir is not None else self._temporary()
-        self.store = Store(Journal(options.data_dir) if options.data_dir is not None else None)
-        self.authority = Authority(keys, (options.address,) if options.address not in ("0.0.0.0", "::") else ())
+        self.store = Store(self._journal())
+        self.authority = Authority(keys, (options.address,) if options.address not in _ANY_ADDRESS else ())
         self.registry = Registry()
         subresource_api.serve(self.registry)
         self.api = ApiServer(self.store, self.registry, self.clock, self.authority.service_account_key)
@@ -67,6 +70,16 @@ class Engine:
             self.api, self.store, self.clock, self.authority.server_context(), options.address, options.port, self._audit_log
         )
         self.controllers: list[Controller] = []
+
+    def _journal(self) -> Journal | None:
+        directory = self.options.data_dir
+        if directory is None:
+            return None
+        journal = Journal(directory)
+        if not (directory / _LOADED).exists():
+            # An engine was killed while it loaded its sample cluster.
+            journal.discard()
+        return journal
 
     @property
     def users(self) -> list[User]:
@@ -112,6 +125,9 @@ class Engine:
         await self.sample.build(self.admin, self.clock)
         # Nobody has seen what came before: a watch from there is too old, as on a cluster that has run for long.
         self.store.compact()
+        if self.options.data_dir is not None:
+            await self.store.flushed(self.store.version)
+            (self.options.data_dir / _LOADED).touch()
 
     def _temporary(self) -> pathlib.Path:
         self._scratch = tempfile.TemporaryDirectory(prefix="okd-virt-engine-")

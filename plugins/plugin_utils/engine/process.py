@@ -75,7 +75,11 @@ def process_start_time(pid: int) -> str | None:
 
 
 def _start_time_by_ps(pid: int) -> str | None:
-    found = subprocess.run(["ps", "-o", "lstart=", "-p", str(pid)], capture_output=True, text=True, check=False, timeout=10)
+    ps = shutil.which("ps")
+    if ps is None:
+        return None
+    command = [ps, "-o", "lstart=", "-p", str(pid)]
+    found = subprocess.run(command, capture_output=True, text=True, check=False, timeout=10)  # noqa: S603 only a number is given
     return found.stdout.strip() or None
 
 
@@ -109,7 +113,7 @@ def start(options: EngineOptions, timeout: float = 60.0) -> RunningEngine:
     directory.mkdir(parents=True, exist_ok=True, mode=0o700)
     log = directory / _LOG
     with log.open("wb") as output:
-        process = subprocess.Popen(
+        process = subprocess.Popen(  # noqa: S603 the command is ours, its arguments are checked by the engine
             _command(options), stdin=subprocess.DEVNULL, stdout=output, stderr=subprocess.STDOUT, start_new_session=True, close_fds=True,
             env=_environment(),
         )

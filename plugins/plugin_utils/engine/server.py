@@ -12,7 +12,8 @@ import ssl
 import time
 import typing as t
 
-from aiohttp import web
+with contextlib.suppress(ImportError):
+    from aiohttp import web
 
 from .apiserver.chain import ApiServer
 from .apiserver.request import Request, Response, WatchResponse

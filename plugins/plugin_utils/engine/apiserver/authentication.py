@@ -7,16 +7,18 @@ Source: Kubernetes apiserver pkg/authentication/request/{x509,bearertoken,anonym
 """
 from __future__ import annotations
 
+import contextlib
 import datetime
 import hashlib
 import typing as t
 import uuid
 
-import jwt
-from cryptography import x509
-from cryptography.hazmat.primitives import serialization
-from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.x509.oid import NameOID
+with contextlib.suppress(ImportError):
+    import jwt
+    from cryptography import x509
+    from cryptography.hazmat.primitives import serialization
+    from cryptography.hazmat.primitives.asymmetric import ec
+    from cryptography.x509.oid import NameOID
 
 from .. import errors
 from ..clock import Clock

@@ -9,11 +9,13 @@ write is atomic and judged by what all earlier ones left.
 from __future__ import annotations
 
 import collections.abc
+import contextlib
 import logging
 import typing as t
 import uuid
 
-from cryptography.hazmat.primitives.asymmetric import ec
+with contextlib.suppress(ImportError):
+    from cryptography.hazmat.primitives.asymmetric import ec
 
 from .. import errors
 from ..clock import Clock

@@ -7,11 +7,14 @@ Source: Kubernetes apiserver pkg/endpoints/handlers/{create,update,rest}.go, api
 """
 from __future__ import annotations
 
+import contextlib
 import json
 import typing as t
 
-import orjson
 import yaml
+
+with contextlib.suppress(ImportError):
+    import orjson
 
 from .. import errors
 from ..kinds import Kind

@@ -9,11 +9,13 @@ Source: Kubernetes apimachinery pkg/runtime/serializer/protobuf; field numbers o
 from __future__ import annotations
 
 import base64
+import contextlib
 import datetime
 import functools
 import typing as t
 
-import orjson
+with contextlib.suppress(ImportError):
+    import orjson
 
 from .. import errors
 

@@ -7,13 +7,16 @@ Source: Kubernetes apiserver pkg/endpoints/request/requestinfo.go.
 """
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import typing as t
 from urllib.parse import parse_qs, unquote
 
-from multidict import CIMultiDict, CIMultiDictProxy
+with contextlib.suppress(ImportError):
+    from multidict import CIMultiDict, CIMultiDictProxy
 
-Headers = CIMultiDict[str] | CIMultiDictProxy[str]
+if t.TYPE_CHECKING:
+    Headers = CIMultiDict[str] | CIMultiDictProxy[str]
 
 _VERBS = {"GET": "get", "HEAD": "get", "POST": "create", "PUT": "update", "PATCH": "patch", "DELETE": "delete"}
 _NO_QUERY: dict[str, list[str]] = {}

@@ -8,10 +8,12 @@ neither), is a matter of another beginning and not of encoding it again.
 """
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import typing as t
 
-import orjson
+with contextlib.suppress(ImportError):
+    import orjson
 
 from ..kinds import Kind
 from ..store.store import Stored

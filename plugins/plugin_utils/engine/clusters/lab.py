@@ -6,7 +6,16 @@ from __future__ import annotations
 
 from ..authority import User
 from ..clock import Clock
-from ..interface import CLUSTER_ROLE_BINDINGS, CLUSTER_ROLES, ROLE_BINDINGS, ROLES, SERVICE_ACCOUNTS, Cluster, Object, Ref
+from ..interface import (
+    CLUSTER_ROLE_BINDINGS,
+    CLUSTER_ROLES,
+    ROLE_BINDINGS,
+    ROLES,
+    SERVICE_ACCOUNTS,
+    Cluster,
+    Object,
+    Ref,
+)
 from ..okd.bundles import Flavour
 from .installed import namespace, platform, put, virtualization
 from .workloads import Machine, add_machine, add_node, node

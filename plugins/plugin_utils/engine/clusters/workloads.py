@@ -185,7 +185,7 @@ async def add_machine(cluster: Cluster, clock: Clock, machine: Machine, kubevirt
         "status": {
             "conditions": [ready, *_migratable(machine)], "phase": "Running", "nodeName": machine.node, "launcherContainerImageVersion": image,
             "migrationMethod": "LiveMigration" if machine.claim else "BlockMigration", "migrationTransport": "Unix", "qosClass": "Burstable",
-            "runtimeUser": 107, "memory": {key: f"{machine.memory_mib}Mi" for key in ("guestAtBoot", "guestCurrent", "guestRequested")},
+            "runtimeUser": 107, "memory": dict.fromkeys(("guestAtBoot", "guestCurrent", "guestRequested"), f"{machine.memory_mib}Mi"),
             "currentCPUTopology": {"cores": machine.cores, "sockets": 1, "threads": 1},
         },
     }

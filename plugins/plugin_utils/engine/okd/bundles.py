@@ -128,7 +128,9 @@ def _binding(kind: str, name: str, account: str, namespace: str) -> Object:
 def _csv(flavour: Flavour, release: Release) -> Object:
     spec: Object = {
         "displayName": flavour.display, "version": release.version, "replaces": release.replaces,
-        "installModes": [{"type": mode, "supported": mode == "AllNamespaces"} for mode in ("OwnNamespace", "SingleNamespace", "MultiNamespace", "AllNamespaces")],
+        "installModes": [
+            {"type": mode, "supported": mode == "AllNamespaces"} for mode in ("OwnNamespace", "SingleNamespace", "MultiNamespace", "AllNamespaces")
+        ],
         "customresourcedefinitions": {"owned": [{"name": "hyperconvergeds.hco.kubevirt.io", "kind": "HyperConverged", "version": "v1beta1"}]},
         "install": {"strategy": "deployment", "spec": {"deployments": [
             {"name": name, "spec": _deployment(name, release)} for name in _DEPLOYMENTS
@@ -162,7 +164,8 @@ def nmstate_package() -> Object:
     for version, before in (("4.18.2", "4.18.1"), ("4.19.1", "4.18.2")):
         name = f"kubernetes-nmstate-operator.{version}"
         labels = {"name": "nmstate-operator"}
-        pod = {"metadata": {"labels": labels}, "spec": {"containers": [{"name": "nmstate-operator", "image": f"registry.invalid/nmstate:{version}"}]}}
+        container = {"name": "nmstate-operator", "image": f"registry.invalid/nmstate:{version}"}
+        pod = {"metadata": {"labels": labels}, "spec": {"containers": [container]}}
         spec = {
             "displayName": "Kubernetes NMState Operator", "version": version, "replaces": f"kubernetes-nmstate-operator.{before}",
             "install": {"strategy": "deployment", "spec": {"deployments": [

@@ -135,7 +135,9 @@ def hyperconverged(release: str) -> Object:
     }
     serial_console = release == "1.14"
     spec = obj({
-        "certConfig": {**OPEN, "default": {"ca": {"duration": "48h0m0s", "renewBefore": "24h0m0s"}, "server": {"duration": "24h0m0s", "renewBefore": "12h0m0s"}}},
+        "certConfig": {**OPEN, "default": {
+            "ca": {"duration": "48h0m0s", "renewBefore": "24h0m0s"}, "server": {"duration": "24h0m0s", "renewBefore": "12h0m0s"},
+        }},
         "evictionStrategy": text(enum=["None", "LiveMigrate", "LiveMigrateIfPossible", "External"]),
         "featureGates": {**OPEN, "default": {}},
         "higherWorkloadDensity": {

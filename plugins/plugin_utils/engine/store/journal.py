@@ -10,13 +10,15 @@ from __future__ import annotations
 
 import asyncio
 import collections.abc
+import contextlib
 import fcntl
 import os
 import pathlib
 import typing as t
 import zlib
 
-import orjson
+with contextlib.suppress(ImportError):
+    import orjson
 
 from .stored import Stored
 
@@ -78,20 +80,19 @@ class Journal:
         self.version = 0
 
     @property
-    def empty(self) -> bool:
-        """Nothing was ever written here."""
-        return not self._path.exists()
-
-    @property
     def wants_compaction(self) -> bool:
         return self._length - self._base > max(_COMPACT_AFTER, self._base)
+
+    def discard(self) -> None:
+        """Begin anew: what is here was never served to anybody."""
+        self._path.unlink(missing_ok=True)
 
     def recover(self) -> list[Stored]:
         """The objects as of the last whole record, which may be cut off at the end by a crash; opens the file for appending.
 
         Raises Damaged when anything but the end is wrong.
         """
-        if self.empty:
+        if not self._path.exists():
             self.compact((), 0)
             return []
         content = self._path.read_bytes()

@@ -8,9 +8,11 @@ Source of the semantics: Kubernetes apiserver pkg/storage (etcd3 and cacher): on
 from __future__ import annotations
 
 import bisect
+import contextlib
 import typing as t
 
-import orjson
+with contextlib.suppress(ImportError):
+    import orjson
 
 from .history import Expired, History, StoreEvent, Subscription
 from .journal import Journal

@@ -4,9 +4,11 @@
 """One stored object: its value, and the bytes that clients get."""
 from __future__ import annotations
 
+import contextlib
 import typing as t
 
-import orjson
+with contextlib.suppress(ImportError):
+    import orjson
 
 ResourceKey = tuple[str, str]
 """API group and plural resource name."""
