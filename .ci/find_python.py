@@ -33,7 +33,7 @@ def answers(candidate: Path, version: str) -> bool:
     if not candidate.is_file():
         return False
     try:
-        found = subprocess.run([candidate, "-c", PROBE], capture_output=True, text=True, timeout=30, check=False)  # noqa: S603
+        found = subprocess.run([candidate, "-c", PROBE], capture_output=True, text=True, timeout=30, check=False)
     except (OSError, subprocess.TimeoutExpired):
         return False
     return found.returncode == 0 and found.stdout.strip() == version

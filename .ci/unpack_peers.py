@@ -24,11 +24,11 @@ def main(requirements: str, target: Path) -> None:
     """Download the package pinned in `requirements` and replace `target` by the collections of it that we use."""
     with tempfile.TemporaryDirectory() as folder:
         download = [sys.executable, "-m", "pip", "download", "-qq", "--disable-pip-version-check"]
-        subprocess.run([*download, "--no-deps", "--only-binary", ":all:", "-d", folder, "-r", requirements], check=True)  # noqa: S603
+        subprocess.run([*download, "--no-deps", "--only-binary", ":all:", "-d", folder, "-r", requirements], check=True)
         (wheel,) = Path(folder).glob("*.whl")
         shutil.rmtree(target, ignore_errors=True)
         with zipfile.ZipFile(wheel) as archive:
-            archive.extractall(target, [name for name in archive.namelist() if name.startswith(COLLECTIONS)])  # noqa: S202
+            archive.extractall(target, [name for name in archive.namelist() if name.startswith(COLLECTIONS)])
     compileall.compile_dir(target, quiet=1)
 
 

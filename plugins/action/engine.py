@@ -12,6 +12,7 @@ from pathlib import Path
 from ansible.errors import AnsibleActionFail
 from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
 from ansible.plugins.action import ActionBase
+
 from ansible_collections.okd.virt.plugins.modules.engine import argument_spec
 from ansible_collections.okd.virt.plugins.plugin_utils.engine import process
 

@@ -46,6 +46,7 @@ _value:
 import typing as t
 
 from ansible.errors import AnsibleFilterError
+
 from ansible_collections.okd.virt.plugins.plugin_utils.report.access import Moment, table
 
 

@@ -84,6 +84,7 @@ _value:
 import typing as t
 
 from ansible.errors import AnsibleFilterError
+
 from ansible_collections.okd.virt.plugins.filter.must_keep import must_keep
 from ansible_collections.okd.virt.plugins.plugin_utils.report.access import Moment, Pair, subject_text
 from ansible_collections.okd.virt.plugins.plugin_utils.report.rehearsal import Stage, report

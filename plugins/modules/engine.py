@@ -141,24 +141,26 @@ directory:
   sample: /tmp/rehearsal
 """
 
+import typing as t
+
 from ansible.module_utils.basic import AnsibleModule
 
 
-def argument_spec() -> dict:
+def argument_spec() -> dict[str, dict[str, t.Any]]:
     """The options; the action reads them from here."""
-    return dict(
-        state=dict(type="str", choices=["started", "stopped", "absent"], default="started"),
-        directory=dict(type="path", required=True),
-        cluster=dict(type="str", default="lab"),
-        release=dict(type="str", choices=["4.18", "4.19"], default="4.18"),
-        flavour=dict(type="str", choices=["okd", "openshift"], default="okd"),
-        speed=dict(type="str", default="1"),
-        port=dict(type="int", default=0),
-        durable=dict(type="bool", default=False),
-        sizes=dict(type="dict", default={}),
-        stop_with_playbook=dict(type="bool", default=False),
-        start_timeout=dict(type="int", default=60),
-    )
+    return {
+        "state": {"type": "str", "choices": ["started", "stopped", "absent"], "default": "started"},
+        "directory": {"type": "path", "required": True},
+        "cluster": {"type": "str", "default": "lab"},
+        "release": {"type": "str", "choices": ["4.18", "4.19"], "default": "4.18"},
+        "flavour": {"type": "str", "choices": ["okd", "openshift"], "default": "okd"},
+        "speed": {"type": "str", "default": "1"},
+        "port": {"type": "int", "default": 0},
+        "durable": {"type": "bool", "default": False},
+        "sizes": {"type": "dict", "default": {}},
+        "stop_with_playbook": {"type": "bool", "default": False},
+        "start_timeout": {"type": "int", "default": 60},
+    }
 
 
 def main() -> None:

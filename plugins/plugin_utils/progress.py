@@ -9,6 +9,7 @@ import time
 import typing as t
 
 from ansible.utils.display import Display
+
 from ansible_collections.okd.virt.plugins.module_utils._plan import SilentListener
 
 #: Seconds between two signs of life at least.

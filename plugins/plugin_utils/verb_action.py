@@ -15,6 +15,7 @@ from ansible.module_utils.basic import missing_required_lib
 from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
 from ansible.plugins.action import ActionBase
 from ansible.utils.display import Display
+
 from ansible_collections.okd.virt.plugins.module_utils._cluster.connection import KUBERNETES_IMPORT_ERROR, connect
 from ansible_collections.okd.virt.plugins.module_utils._errors import VirtError
 from ansible_collections.okd.virt.plugins.module_utils._options import auth_spec

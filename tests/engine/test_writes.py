@@ -55,7 +55,7 @@ def test_a_dry_run_answers_like_a_run_and_leaves_nothing(admin: Api, maps: str) 
 
 
 def test_generated_names(admin: Api, maps: str) -> None:
-    names = {admin.expect(201, "POST", maps, {"metadata": {"generateName": "gen-"}})["metadata"]["name"] for _ in range(5)}
+    names = {admin.expect(201, "POST", maps, {"metadata": {"generateName": "gen-"}})["metadata"]["name"] for dummy in range(5)}
     assert len(names) == 5
     assert all(name.startswith("gen-") and len(name) == 9 for name in names)
     refused = admin.expect(422, "POST", maps, {"metadata": {}})

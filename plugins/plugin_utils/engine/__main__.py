@@ -41,7 +41,7 @@ def _arguments(given: list[str] | None) -> argparse.Namespace:
 def _sizes(given: list[str]) -> dict[str, int]:
     sizes = {}
     for text in given:
-        name, _, number = text.partition("=")
+        name, dummy, number = text.partition("=")
         if not number.isdigit():
             raise ValueError(f"--size {text!r} is not NAME=NUMBER")
         sizes[name] = int(number)

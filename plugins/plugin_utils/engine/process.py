@@ -79,7 +79,7 @@ def _start_time_by_ps(pid: int) -> str | None:
     if ps is None:
         return None
     command = [ps, "-o", "lstart=", "-p", str(pid)]
-    found = subprocess.run(command, capture_output=True, text=True, check=False, timeout=10)  # noqa: S603 only a number is given
+    found = subprocess.run(command, capture_output=True, text=True, check=False, timeout=10)
     return found.stdout.strip() or None
 
 
@@ -113,7 +113,7 @@ def start(options: EngineOptions, timeout: float = 60.0) -> RunningEngine:
     directory.mkdir(parents=True, exist_ok=True, mode=0o700)
     log = directory / _LOG
     with log.open("wb") as output:
-        process = subprocess.Popen(  # noqa: S603 the command is ours, its arguments are checked by the engine
+        process = subprocess.Popen(
             _command(options), stdin=subprocess.DEVNULL, stdout=output, stderr=subprocess.STDOUT, start_new_session=True, close_fds=True,
             env=_environment(),
         )

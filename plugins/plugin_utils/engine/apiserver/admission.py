@@ -25,7 +25,7 @@ _ACCOUNT_MOUNT = "/var/run/secrets/kubernetes.io/serviceaccount"
 
 def random_suffix(length: int = 5) -> str:
     """Source: Kubernetes apimachinery pkg/util/rand/rand.go."""
-    return "".join(secrets.choice(_ALPHABET) for _ in range(length))
+    return "".join(secrets.choice(_ALPHABET) for dummy in range(length))
 
 
 @dataclasses.dataclass

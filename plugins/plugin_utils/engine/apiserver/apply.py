@@ -94,7 +94,7 @@ def path_text(path: Path) -> str:
 
 
 def _element_text(element: str) -> str:
-    sort, _, rest = element.partition(":")
+    sort, dummy, rest = element.partition(":")
     if sort == "f":
         return "." + rest
     if sort == "k":

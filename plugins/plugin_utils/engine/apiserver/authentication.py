@@ -127,7 +127,7 @@ class Authenticator:
         header = request.headers.get("Authorization")
         if not header:
             return ANONYMOUS_USER
-        scheme, _, token = header.strip().partition(" ")
+        scheme, dummy, token = header.strip().partition(" ")
         token = token.strip()
         if scheme.lower() != "bearer" or not token:
             return ANONYMOUS_USER

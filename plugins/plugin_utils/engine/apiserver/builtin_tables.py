@@ -43,7 +43,7 @@ def _columns(text: str) -> tuple[Column, ...]:
     """`Ready Restarts:integer Age +Node` as columns: `_` is a space, + marks those of the wide view."""
     found = []
     for word in text.split():
-        name, _, sort = word.lstrip("+").partition(":")
+        name, dummy, sort = word.lstrip("+").partition(":")
         found.append(Column(name.replace("_", " "), sort or "string", "", AGE_TEXT if name == "Age" else "", int(word.startswith("+"))))
     return tuple(found)
 

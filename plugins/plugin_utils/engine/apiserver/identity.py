@@ -46,7 +46,7 @@ def split_service_account(username: str) -> tuple[str, str] | None:
     """(namespace, name) of a service account's user name, else None."""
     if not username.startswith(SERVICE_ACCOUNT_PREFIX):
         return None
-    namespace, _, name = username[len(SERVICE_ACCOUNT_PREFIX):].partition(":")
+    namespace, dummy, name = username[len(SERVICE_ACCOUNT_PREFIX):].partition(":")
     return (namespace, name) if namespace and name and ":" not in name else None
 
 

@@ -7,12 +7,15 @@ Source: Kubernetes apiserver pkg/endpoints/filters/impersonation.
 """
 from __future__ import annotations
 
+import typing as t
 from urllib.parse import unquote
 
 from .. import errors
 from .authorization import Attributes, Authorizer, refusal
 from .identity import ANONYMOUS, AUTHENTICATED, UNAUTHENTICATED, UserInfo, service_account_groups, split_service_account
-from .request import Headers
+
+if t.TYPE_CHECKING:
+    from .request import Headers
 
 _EXTRA = "impersonate-extra-"
 

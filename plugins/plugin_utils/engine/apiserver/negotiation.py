@@ -56,7 +56,7 @@ def _clauses(header: str) -> list[tuple[str, dict[str, str]]]:
     found = []
     for clause in header.split(","):
         media, *rest = (part.strip() for part in clause.split(";"))
-        parameters = {name.strip().lower(): value.strip().strip('"') for name, _, value in (part.partition("=") for part in rest)}
+        parameters = {name.strip().lower(): value.strip().strip('"') for name, dummy, value in (part.partition("=") for part in rest)}
         try:
             weight = float(parameters.pop("q", "1"))
         except ValueError:

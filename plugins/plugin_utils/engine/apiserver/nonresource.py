@@ -35,7 +35,7 @@ class NonResources:
     def handle(self, request: Request) -> Response | None:
         """The answer, or None for a path that is not one of these."""
         path = request.path.rstrip("/")
-        first, _, check = path.lstrip("/").partition("/")
+        first, dummy, check = path.lstrip("/").partition("/")
         if first in _HEALTH:
             return _health(first, check, request.query.flag("verbose"))
         if path == "/version":

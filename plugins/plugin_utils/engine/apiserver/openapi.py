@@ -44,7 +44,7 @@ _V2 = "#/definitions/"
 
 def definition_name(type_name: str) -> str:
     """core.v1.Pod → io.k8s.api.core.v1.Pod."""
-    package, _, rest = type_name.partition(".")
+    package, dummy, rest = type_name.partition(".")
     return f"{_PACKAGES.get(package, 'io.k8s.api.' + package)}.{rest}"
 
 

@@ -7,15 +7,13 @@ Source: Kubernetes apiserver pkg/endpoints/request/requestinfo.go.
 """
 from __future__ import annotations
 
-import contextlib
 import dataclasses
 import typing as t
 from urllib.parse import parse_qs, unquote
 
-with contextlib.suppress(ImportError):
+if t.TYPE_CHECKING:
     from multidict import CIMultiDict, CIMultiDictProxy
 
-if t.TYPE_CHECKING:
     Headers = CIMultiDict[str] | CIMultiDictProxy[str]
 
 _VERBS = {"GET": "get", "HEAD": "get", "POST": "create", "PUT": "update", "PATCH": "patch", "DELETE": "delete"}
@@ -63,7 +61,7 @@ class Request:
     query: Query = dataclasses.field(default_factory=Query)
 
     def __post_init__(self) -> None:
-        path, _, query = self.target.partition("?")
+        path, dummy, query = self.target.partition("?")
         self.path = unquote(path) if "%" in path else path
         if query:
             self.query = Query(query)

@@ -63,9 +63,9 @@ _BINDINGS: tuple[tuple[str, str, str, str, tuple[str, ...]], ...] = (
 
 def subject(text: str) -> Object:
     """user:alice, group:devs or serviceaccount:namespace:name as a subject."""
-    kind, _, rest = text.partition(":")
+    kind, dummy, rest = text.partition(":")
     if kind == "serviceaccount":
-        where, _, name = rest.partition(":")
+        where, dummy, name = rest.partition(":")
         return {"kind": "ServiceAccount", "name": name, "namespace": where}
     return {"apiGroup": _RBAC, "kind": kind.capitalize(), "name": rest}
 

@@ -8,6 +8,7 @@ import typing as t
 
 import pytest
 from ansible.errors import AnsibleFilterError
+
 from ansible_collections.okd.virt.plugins.filter.must_keep import must_keep
 
 

@@ -180,7 +180,7 @@ class Subscriptions(Controller):
         made = await self.cluster.create(INSTALL_PLANS, {
             "apiVersion": INSTALL_PLANS.api_version, "kind": "InstallPlan",
             "metadata": {
-                "name": "install-" + "".join(secrets.choice(_ALPHABET) for _ in range(5)), "namespace": namespace, "ownerReferences": owners,
+                "name": "install-" + "".join(secrets.choice(_ALPHABET) for dummy in range(5)), "namespace": namespace, "ownerReferences": owners,
             },
             "spec": {
                 "approval": way, "approved": way == "Automatic", "clusterServiceVersionNames": names, "generation": generation,

@@ -6,10 +6,11 @@ from __future__ import annotations
 
 import typing as t
 
-from ansible_collections.okd.virt.plugins.plugin_utils.report.access import Moment, Outlook, Pair, table
-from ansible_collections.okd.virt.plugins.plugin_utils.report.rehearsal import Stage, report
 from hypothesis import given
 from hypothesis import strategies as st
+
+from ansible_collections.okd.virt.plugins.plugin_utils.report.access import Moment, Outlook, Pair, table
+from ansible_collections.okd.virt.plugins.plugin_utils.report.rehearsal import Stage, report
 
 KEEPS = Outlook(False, "bound to kubevirt.io:migrate")
 LOSES = Outlook(True, "edit loses it with 4.19")

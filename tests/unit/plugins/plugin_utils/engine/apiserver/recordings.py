@@ -42,7 +42,7 @@ def kind(group: str, plural: str, version: str = "v1") -> Kind:
 
 
 def kind_of(obj: Object) -> Kind:
-    group, _, version = obj["apiVersion"].rpartition("/")
+    group, dummy, version = obj["apiVersion"].rpartition("/")
     found = registry().lookup_kind(group, version, obj["kind"])
     assert found is not None
     return found

@@ -142,7 +142,7 @@ RULES = st.lists(
 @settings(max_examples=300, deadline=None)
 @given(RULES, RULES, st.sampled_from(["", "apps"]), st.sampled_from(RESOURCES), st.sampled_from(["get", "update"]), st.sampled_from(["", "a", "b"]))
 def test_who_covers_a_role_can_do_all_that_it_allows(held: t.Any, wanted: t.Any, group: str, resource: str, verb: str, name: str) -> None:
-    plain, _, subresource = resource.partition("/")
+    plain, dummy, subresource = resource.partition("/")
     asked = rbac.Attributes(verb, group, plain, subresource, "", name)
     if not escalation.uncovered(held, wanted) and rbac.Role(wanted).allows(asked):
         assert rbac.Role(held).allows(asked)

@@ -70,7 +70,7 @@ def test_add_then_test_then_remove_is_nothing(document: Object, key: str, value:
 
 @given(st.lists(st.integers(), min_size=1), st.data())
 def test_move_there_and_back(items: list[int], data: st.DataObject) -> None:
-    first, second = (data.draw(st.integers(0, len(items) - 1)) for _ in range(2))
+    first, second = (data.draw(st.integers(0, len(items) - 1)) for dummy in range(2))
     there = {"op": "move", "from": f"/a/{first}", "path": f"/a/{second}"}
     back = {"op": "move", "from": f"/a/{second}", "path": f"/a/{first}"}
     assert json_patch({"a": items}, [there, back]) == {"a": items}
