@@ -62,10 +62,10 @@ class Lab:
     def _service_accounts(self) -> list[Person]:
         found = {
             Person.service_account(subject.get("namespace") or place, subject["name"])
-            for (place, _name), binding in self.rbac.objects["rolebindings"].items()
-            if place in self.namespaces
+            for resource in ("clusterrolebindings", "rolebindings")
+            for (place, _name), binding in self.rbac.objects[resource].items()
             for subject in binding.get("subjects") or ()
-            if subject["kind"] == "ServiceAccount"
+            if subject["kind"] == "ServiceAccount" and (subject.get("namespace") or place) in self.namespaces
         }
         return sorted(found, key=lambda person: person.name)
 
