@@ -21,7 +21,7 @@ from .verbs import Verbs
 _NUMBERS = itertools.count()
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture
 def api(engine: t.Any) -> Api:
     return Api(engine.kubeconfig)
 

@@ -16,7 +16,6 @@ from .verbs import Verbs
 
 NAME = "temporary_migrate_role"
 LABEL = "rbac.authorization.k8s.io/aggregate-to-"
-Bind = t.Callable[..., None]
 
 
 @pytest.fixture
@@ -103,70 +102,6 @@ def test_made_after_the_update_it_says_that_it_is_late(verbs: Verbs, role: str, 
 def test_shipped_roles_are_refused(api: Api, verbs: Verbs, name: str, state: str) -> None:
     with pytest.raises(PreconditionFailed, match="ships"):
         verbs(NAME, name=name, state=state)
-
-
-def test_it_stays_while_somebody_who_must_keep_access_is_unbound(
-    api: Api, verbs: Verbs, role: str, namespaces: list[str], bind: Bind, unique: str, migrate_role: None
-) -> None:
-    bind(namespaces[0], unique, "admin")
-    bind(namespaces[1], unique, "admin")
-    verbs(NAME, name=role)
-    with pytest.raises(PreconditionFailed, match=unique) as caught:
-        verbs(NAME, name=role, state="absent", must_keep=[f"user:{unique}"])
-    (lost,) = caught.value.details["would_lose"]
-    assert lost["subject"] == f"user:{unique}"
-    assert lost["namespaces"] == namespaces[:2]
-    assert exists(api, role)
-    checked = verbs(NAME, check=True, name=role, state="absent", must_keep=[f"user:{unique}"])
-    assert checked.result["would_lose"] == [lost]
-    assert any("refuse" in warning for warning in checked.warnings)
-
-    verbs("migrate_role_binding", namespaces=namespaces[:1], users=[unique])
-    with pytest.raises(PreconditionFailed) as caught:
-        verbs(NAME, name=role, state="absent", must_keep=[f"user:{unique}"])
-    assert caught.value.details["would_lose"][0]["namespaces"] == namespaces[1:2]
-    only_first = [{"kind": "User", "name": unique, "namespaces": namespaces[:1]}]
-    assert verbs(NAME, check=True, name=role, state="absent", must_keep=only_first).result["would_lose"] == []
-
-    verbs("migrate_role_binding", namespaces=namespaces[1:2], users=[unique])
-    outcome = verbs(NAME, name=role, state="absent", must_keep=[f"user:{unique}"])
-    assert outcome.changed
-    assert outcome.result["proof"]["refused"] == []
-    assert outcome.result["proof"]["reviews"] >= 4
-    assert not exists(api, role)
-    assert holders(api) == []
-
-
-def test_somebody_without_access_at_all_is_named_too(
-    api: Api, verbs: Verbs, role: str, unique: str, namespaces: list[str]
-) -> None:
-    verbs(NAME, name=role)
-    with pytest.raises(PreconditionFailed, match=unique):
-        verbs(NAME, name=role, state="absent", must_keep=[f"group:{unique}"])
-    assert exists(api, role)
-    verbs(NAME, name=role, state="absent")
-    with pytest.raises(PreconditionFailed, match="is gone"):
-        verbs(NAME, name=role, state="absent", must_keep=[f"group:{unique}"])
-
-
-def test_all_means_everybody_who_has_it(
-    api: Api, verbs: Verbs, role: str, namespaces: list[str], bind: Bind, unique: str, migrate_role: None
-) -> None:
-    bind(namespaces[0], unique, "admin")
-    verbs(NAME, name=role)
-    with pytest.raises(PreconditionFailed) as caught:
-        verbs(NAME, name=role, state="absent", must_keep="all")
-    assert f"user:{unique}" in [entry["subject"] for entry in caught.value.details["would_lose"]]
-    assert exists(api, role)
-
-
-def test_who_is_bound_to_the_temporary_role_itself_would_lose_it(
-    api: Api, verbs: Verbs, role: str, namespaces: list[str], bind: Bind, unique: str
-) -> None:
-    verbs(NAME, name=role)
-    bind(namespaces[0], unique, role, "direct")
-    with pytest.raises(PreconditionFailed, match=unique):
-        verbs(NAME, name=role, state="absent", must_keep=[f"user:{unique}"])
 
 
 def test_an_admin_role_that_aggregates_nothing_is_told_before_anything_is_written(
