@@ -121,7 +121,13 @@ def test_what_is_wrong_stops_the_update_and_once_mended_it_goes_on(okd: Cluster)
     target, api, namespace = okd.target(), okd.api, okd.namespace
     impatient = {"target_version": target, "problem_timeout": 2, "wait_timeout": 60}
     groups = f"{OPERATORS_V1}/namespaces/{namespace}/operatorgroups"
-    api.expect(201, "POST", groups, {"metadata": {"name": "second"}, "spec": {}})
+    second = {
+        "apiVersion": "operators.coreos.com/v1",
+        "kind": "OperatorGroup",
+        "metadata": {"name": "second"},
+        "spec": {},
+    }
+    api.expect(201, "POST", groups, second)
     with pytest.raises(VirtError, match="TooManyOperatorGroups"):
         okd.verbs(NAME, **impatient)
     approved = okd.approved()
@@ -148,12 +154,12 @@ def test_what_is_wrong_stops_the_update_and_once_mended_it_goes_on(okd: Cluster)
 def test_automatic_approval_is_followed(okd: Cluster) -> None:
     target = okd.target()
     path = f"{OPERATORS}/namespaces/{okd.namespace}/subscriptions/{okd.subscription['metadata']['name']}"
+    okd.api.expect(200, "PATCH", path, {"spec": {"installPlanApproval": "Automatic"}}, content_type=MERGE_PATCH)
     for plan in okd.plans():
         if not plan["spec"]["approved"]:
             okd.api.expect(
                 200, "DELETE", f"{OPERATORS}/namespaces/{okd.namespace}/installplans/{plan['metadata']['name']}"
             )
-    okd.api.expect(200, "PATCH", path, {"spec": {"installPlanApproval": "Automatic"}}, content_type=MERGE_PATCH)
     outcome = okd.verbs(NAME, target_version=target, wait_timeout=120)
     assert outcome.changed is False
     assert outcome.result["update"]["step"] == "done"
