@@ -59,6 +59,12 @@ options:
   subscription:
     description: Name of the Subscription, when it is not the one of the package of OKD or OpenShift Virtualization.
     type: str
+  wait_timeout:
+    description:
+      - How long the whole update may take, in seconds.
+      - When it has not arrived by then the task fails and says what is missing and why.
+    type: int
+    default: 3600
   install_plan_timeout:
     description: How long OLM may take to offer the InstallPlan, in seconds.
     type: int

@@ -152,7 +152,7 @@ faults:
   elements: str
   sample: []
 would_lose:
-  description: Subjects of O(must_keep) that would be without live migration, each with the namespaces.
+  description: Subjects of O(must_keep) that would be without live migration, each with the namespaces (V(*) stands for the whole cluster).
   returned: when O(must_keep) is given with O(state=absent)
   type: list
   elements: dict

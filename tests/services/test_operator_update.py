@@ -119,7 +119,7 @@ def test_nothing_is_approved_that_was_not_asked_for(okd: Cluster) -> None:
 
 def test_what_is_wrong_stops_the_update_and_once_mended_it_goes_on(okd: Cluster) -> None:
     target, api, namespace = okd.target(), okd.api, okd.namespace
-    impatient = {"target_version": target, "problem_timeout": 2, "wait_timeout": 60}
+    impatient: dict[str, t.Any] = {"target_version": target, "problem_timeout": 2, "wait_timeout": 60}
     groups = f"{OPERATORS_V1}/namespaces/{namespace}/operatorgroups"
     second = {
         "apiVersion": "operators.coreos.com/v1",

@@ -17,6 +17,7 @@ from . import aggregated, guard, must_keep
 from . import temporary_role_shape as shape
 from .aggregation import reached
 from .roles import AGGREGATE_VALUE, MIGRATE_ROLE, MIGRATE_RULES, TARGETS, TEMPORARY_ROLE, Json, aggregate_label, selects
+from .snapshot import Snapshot, read
 
 
 @dataclass(frozen=True)
@@ -25,7 +26,7 @@ class Observed:
 
     roles: dict[str, Json]
     name: str
-    evidence: guard.Evidence | None = None
+    snapshot: Snapshot | None = None
     updated: bool = field(default=False)
 
     @property
@@ -69,8 +70,8 @@ def observe(context: Context) -> Observed:
         return _observe_present(context, name, targets_of(options))
     keepers_of(options)
     if options["must_keep"]:
-        evidence = guard.observe(context.cluster)
-        return Observed(evidence.roles, name, evidence)
+        snapshot = read(context.cluster)
+        return Observed(dict(snapshot.cluster_roles), name, snapshot)
     return Observed(aggregated.by_name(context.cluster.list(CLUSTER_ROLES).items), name)
 
 
@@ -141,17 +142,16 @@ def _late(observed: Observed) -> t.Iterator[str]:
 
 def _plan_absent(observed: Observed, options: Options) -> Plan:
     facts: Json = {"would_lose": []}
-    if observed.evidence is not None:
+    if observed.snapshot is not None:
         everybody, keepers = keepers_of(options)
         facts["would_lose"] = [
-            loss.to_dict() for loss in guard.losses(observed.evidence, observed.name, everybody, keepers)
+            loss.to_dict() for loss in guard.losses(observed.snapshot, observed.name, everybody, keepers)
         ]
     role = observed.role
     if role is None:
         return Plan((), (), facts)
-    return Plan(
-        (Change("delete", "ClusterRole", "", observed.name, "it is no longer needed", _shown(role), None),), (), facts
-    )
+    change = Change("delete", "ClusterRole", "", observed.name, "it is no longer needed", _shown(role), None)
+    return Plan((change,), observed.snapshot.warnings if observed.snapshot is not None else (), facts)
 
 
 def _shown(role: Json) -> Json:
@@ -205,7 +205,7 @@ def _apply_present(context: Context, observed: Observed, planned: Plan) -> Outco
         if not planned.empty or missing(observed.roles):
             aggregated.wait(cluster, missing, context.deadline(options["wait_timeout"]), context.listener)
             context.listener.event(
-                f"{' and '.join(reached(targets_of(options)))} have live migration by {observed.name}"
+                f"holders of {' and '.join(reached(targets_of(options)))} have live migration by {observed.name}"
             )
     return _outcome(observed, planned, options, present=True)
 
@@ -238,10 +238,10 @@ def _apply_absent(context: Context, observed: Observed, planned: Plan) -> Outcom
         if role is not None or missing(observed.roles):
             aggregated.wait(cluster, missing, context.deadline(options["wait_timeout"]), context.listener)
     outcome = _outcome(observed, planned, options, present=False)
-    if observed.evidence is not None:
+    if observed.snapshot is not None:
         everybody, keepers = keepers_of(options)
         outcome.result["proof"] = guard.prove(
-            cluster, observed.evidence, observed.name, everybody, keepers, context.listener
+            cluster, observed.snapshot, observed.name, everybody, keepers, context.listener
         )
     return outcome
 
@@ -258,7 +258,7 @@ def _outcome(observed: Observed, planned: Plan, options: Options, present: bool)
         )
         msg = f"ClusterRole {observed.name} is {verb}; live migration by it for {holders}."
     else:
-        if observed.evidence is not None:
+        if observed.snapshot is not None:
             result["would_lose"] = planned.facts["would_lose"]
         msg = (
             f"ClusterRole {observed.name} is deleted."
