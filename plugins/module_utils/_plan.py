@@ -63,7 +63,7 @@ class Plan:
 
 @dataclass
 class Outcome:
-    """What a verb returns. C(result) holds the keys of its own."""
+    """What a verb returns. C(result) holds the keys of its own; C(lines) are for people who watch, and not part of the result."""
 
     changed: bool
     msg: str
@@ -73,6 +73,7 @@ class Outcome:
     warnings: list[str] = field(default_factory=list)
     diff: list[Json] = field(default_factory=list)
     timeline: list[Json] = field(default_factory=list)
+    lines: list[str] = field(default_factory=list)
 
     def to_result(self) -> Json:
         """The task's result; warnings and diff travel separately."""

@@ -97,8 +97,8 @@ class Transport:
     def close(self) -> None:
         self._api.rest_client.pool_manager.clear()
 
-    def _all_headers(self, content_type: str | None) -> t.Any:
-        headers = urllib3.HTTPHeaderDict({"Accept": JSON, "User-Agent": "okd.virt"})
+    def _all_headers(self, content_type: str | None, accept: str) -> t.Any:
+        headers = urllib3.HTTPHeaderDict({"Accept": accept, "User-Agent": "okd.virt"})
         if content_type:
             headers["Content-Type"] = content_type
         for setting in self._configuration.auth_settings().values():
@@ -112,7 +112,7 @@ class Transport:
 
     def send(
         self, method: str, path: str, query: Json | None = None, body: t.Any = None, content_type: str = JSON,
-        timeout: float | None = None,
+        timeout: float | None = None, accept: str = JSON,
     ) -> tuple[int, t.Any, t.Any]:
         """One try: status, headers and the unread response. Raises Faulty, ConnectionProblem."""
         url = self.host + path + ("?" + urlencode(query) if query else "")
@@ -120,7 +120,7 @@ class Transport:
         self.requests += 1
         try:
             response = self._api.rest_client.pool_manager.request(
-                method, url, body=data, headers=self._all_headers(content_type if data is not None else None), preload_content=False,
+                method, url, body=data, headers=self._all_headers(content_type if data is not None else None, accept), preload_content=False,
                 timeout=urllib3.Timeout(connect=min(10.0, self._timeout), read=timeout or self._timeout), retries=False, redirect=False,
             )
         except UNVERIFIED as error:
@@ -132,7 +132,7 @@ class Transport:
         return response.status, response.headers, response
 
     def exchange(
-        self, method: str, path: str, query: Json | None = None, body: t.Any = None, content_type: str = JSON,
+        self, method: str, path: str, query: Json | None = None, body: t.Any = None, content_type: str = JSON, accept: str = JSON,
     ) -> tuple[Json, bool]:
         """Send until there is an answer, and return it decoded, with whether an earlier try may have been acted on.
 
@@ -142,7 +142,7 @@ class Transport:
         for attempt in range(1, ATTEMPTS + 1):
             last = attempt == ATTEMPTS
             try:
-                status, headers, response = self.send(method, path, query, body, content_type)
+                status, headers, response = self.send(method, path, query, body, content_type, accept=accept)
                 answer = _decoded(response)
             except Faulty as error:
                 if last:

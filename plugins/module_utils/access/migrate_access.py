@@ -141,6 +141,10 @@ class Access:
             if any(self.book.powers(grant.role).matters for grants in places.values() for grant in grants)
         ]
 
+    def known_namespaces(self) -> list[str]:
+        """All namespaces with a RoleBinding."""
+        return sorted({binding["metadata"]["namespace"] for binding in self.snapshot.role_bindings})
+
     def identities(self, identity: Identity) -> tuple[Identity, ...]:
         """The subject and its groups."""
         return self.groups.identities(identity)

@@ -8,8 +8,6 @@ Source: KubeVirt pkg/virt-operator/resource/generate/rbac/cluster.go v1.5; pkg/v
 
 from __future__ import annotations
 
-import typing as t
-
 from .rbac import Roles, settled
 from .roles import AGGREGATE_VALUE, MIGRATE_ROLE, MIGRATE_RULES, TARGETS, Json, aggregate_label
 from .temporary_role_shape import body
@@ -72,8 +70,3 @@ def scenarios(roles: Roles, temporary_role: str) -> dict[str, dict[str, Json]]:
         AGGREGATE_TO_ADMIN: settled({**without, temporary_role: body(temporary_role, ["admin"])}),
         AGGREGATE_TO_EDIT: settled({**without, temporary_role: body(temporary_role, list(TARGETS))}),
     }
-
-
-def is_updated(roles: Roles, has_rights: t.Callable[[Json], bool]) -> bool:
-    """Whether the roles are those of 4.19 already."""
-    return MIGRATE_ROLE in roles and not any(has_rights(roles[name]) for name in REDUCED if name in roles)
