@@ -42,14 +42,14 @@ options:
     choices: [fail, skip]
     default: fail
 requirements:
-  - kubernetes >= 29.0.0
+  - kubernetes >= 28.1.0
 notes:
   - Rules needed - C(get), C(list), C(watch), C(patch) on C(clusterroles.rbac.authorization.k8s.io).
 seealso:
   - module: okd.virt.migrate_role_binding
   - module: okd.virt.temporary_migrate_role
 author:
-  - okd.virt contributors (@okd-virt)
+  - The okd.virt contributors (@okd-virt)
 """
 
 EXAMPLES = r"""

@@ -75,17 +75,17 @@ options:
     type: bool
     default: false
 requirements:
-  - kubernetes >= 29.0.0
+  - kubernetes >= 28.1.0
 notes:
-  - Rules needed - C(get), C(list), C(create), C(patch), C(delete) on C(rolebindings.rbac.authorization.k8s.io) (or C(clusterrolebindings)), C(get) and C(list)
-    on C(namespaces), C(get) on C(clusterroles.rbac.authorization.k8s.io).
-  - Binding the role also takes the verb C(bind) on the ClusterRole C(kubevirt.io:migrate), or all of its rules. Before the update only C(bind) will do. Namespace
-    admins of 4.19 have neither, so this is for a cluster administrator.
+  - Rules needed - C(get), C(list), C(create), C(patch), C(delete) on C(rolebindings.rbac.authorization.k8s.io) (or C(clusterrolebindings)), C(get)
+    and C(list) on C(namespaces), C(get) on C(clusterroles.rbac.authorization.k8s.io).
+  - Binding the role also takes the verb C(bind) on the ClusterRole C(kubevirt.io:migrate), or all of its rules. Before the update only C(bind)
+    will do. Namespace admins of 4.19 have neither, so this is for a cluster administrator.
 seealso:
   - module: okd.virt.migrate_access_info
   - module: okd.virt.temporary_migrate_role
 author:
-  - okd.virt contributors (@okd-virt)
+  - The okd.virt contributors (@okd-virt)
 """
 
 EXAMPLES = r"""

@@ -74,16 +74,18 @@ options:
     type: int
     default: 300
 requirements:
-  - kubernetes >= 29.0.0
+  - kubernetes >= 28.1.0
 notes:
-  - Rules needed - C(get), C(list), C(watch) on C(subscriptions), C(installplans) and C(clusterserviceversions) of C(operators.coreos.com), on C(hyperconvergeds.hco.kubevirt.io) and on
-    C(kubevirts.kubevirt.io) in the operator's namespace; C(list) on C(subscriptions) in the whole cluster unless O(namespace) is given; C(get) on
-    C(operatorconditions.operators.coreos.com) and on C(clusterroles.rbac.authorization.k8s.io); C(patch) on C(installplans) with O(approve=true).
+  - Rules needed in the operator's namespace - C(list) and C(watch) on C(subscriptions), C(installplans) and C(clusterserviceversions) of
+    C(operators.coreos.com), on C(hyperconvergeds.hco.kubevirt.io) and on C(kubevirts.kubevirt.io), C(get) on C(operatorconditions.operators.coreos.com).
+  - With O(approve=true) also C(get) and C(patch) on C(installplans.operators.coreos.com).
+  - Rules needed in the whole cluster - C(list) on C(subscriptions.operators.coreos.com) unless O(namespace) is given. C(get) on
+    C(clusterroles.rbac.authorization.k8s.io) tells whether the roles of 4.19 are in force; without it that is left open.
 seealso:
   - module: okd.virt.migrate_access_info
   - module: okd.virt.temporary_migrate_role
 author:
-  - okd.virt contributors (@okd-virt)
+  - The okd.virt contributors (@okd-virt)
 """
 
 EXAMPLES = r"""

@@ -52,28 +52,30 @@ options:
     description:
       - Who must be able to live-migrate after the role is gone. Only used with O(state=absent).
       - V(all) stands for every subject that can live-migrate now, in every namespace where it can.
-      - A subject is written V(user:alice), V(group:devs), V(serviceaccount:namespace:name), or as a dictionary with C(kind), C(name) and
-        for service accounts C(namespace); a list C(namespaces) in it says where access must be kept (default all namespaces in which the
-        subject has it now, and at least one), a list C(groups) says which groups a user belongs to when the cluster has no Group objects.
-      - The list RV(okd.virt.migrate_access_info#module:subjects) of an earlier audit is accepted as it is; its namespaces must be kept.
+      - A subject is written V(user:alice), V(group:devs), V(serviceaccount:namespace:name), or as a dictionary with C(kind), C(name)
+        and for service accounts C(namespace).
+      - In a dictionary the list C(namespaces) says where access must be kept. Without it that is wherever the subject has it now, and somewhere
+        at least. The list C(groups) says which groups a user belongs to, for clusters without Group objects.
+      - What M(okd.virt.migrate_access_info) returned earlier is accepted too, the whole result as well as its lists
+        RV(okd.virt.migrate_access_info#module:access) and RV(okd.virt.migrate_access_info#module:lost). All its namespaces must be kept.
       - After the deletion the access of these subjects is proven by access reviews.
     type: list
     elements: raw
     default: []
 requirements:
-  - kubernetes >= 29.0.0
+  - kubernetes >= 28.1.0
 notes:
-  - Rules needed for O(state=present) - C(get), C(list), C(watch), C(create), C(patch) on C(clusterroles.rbac.authorization.k8s.io), and all rules of the role itself
-    (or the verb C(escalate) on ClusterRoles).
-  - Rules needed for O(state=absent) - C(get), C(list), C(watch), C(delete) on C(clusterroles.rbac.authorization.k8s.io). With O(must_keep) also
-    C(list) on C(clusterrolebindings), C(rolebindings) and C(roles) of that group, on C(namespaces), on C(groups.user.openshift.io) where they exist,
-    and C(create) on C(subjectaccessreviews.authorization.k8s.io).
+  - Rules needed for O(state=present) - C(get), C(list), C(watch), C(create), C(patch) on C(clusterroles.rbac.authorization.k8s.io), and all rules
+    of the role itself (or the verb C(escalate) on ClusterRoles).
+  - Rules needed for O(state=absent) - C(get), C(list), C(watch), C(delete) on C(clusterroles.rbac.authorization.k8s.io).
+  - With O(must_keep) also C(list) on C(clusterrolebindings), C(rolebindings) and C(roles) of that group and on C(groups.user.openshift.io) where they
+    exist, and C(create) on C(subjectaccessreviews.authorization.k8s.io).
 seealso:
   - module: okd.virt.migrate_access_info
   - module: okd.virt.migrate_role_binding
   - module: okd.virt.operator_update
 author:
-  - okd.virt contributors (@okd-virt)
+  - The okd.virt contributors (@okd-virt)
 """
 
 EXAMPLES = r"""

@@ -191,11 +191,16 @@ class Cluster:
 
     def delete(
         self, resource: Resource, name: str, namespace: str | None = None, uid: str | None = None, dry_run: bool = False,
+        resource_version: str | None = None,
     ) -> bool:
-        """Delete an object; False when it was not there. With a uid only that very object: raises Conflict for another one."""
+        """Delete an object; False when it was not there.
+
+        With a uid only that very object, with a resource version only as it was read: raises Conflict for another one.
+        """
         body: Json = {"apiVersion": "v1", "kind": "DeleteOptions"}
-        if uid:
-            body["preconditions"] = {"uid": uid}
+        preconditions = {"uid": uid, "resourceVersion": resource_version}
+        if any(preconditions.values()):
+            body["preconditions"] = {key: value for key, value in preconditions.items() if value}
         if dry_run:
             body["dryRun"] = ["All"]
         try:

@@ -209,9 +209,11 @@ def _write(cluster: Cluster, wanted: Wanted, change: Change) -> None:
     """One change. Raises Conflict when the object is not what the change was planned for."""
     resource, namespace = _resource(wanted), change.namespace or None
     if change.verb == "delete":
-        # An interim binding that this very run made has no identity in the plan; its name is enough then.
-        uid = ((change.before or {}).get("metadata") or {}).get("uid")
-        cluster.delete(resource, change.name, namespace=namespace, uid=uid)
+        # What others added since it was read must not be lost. An interim binding that this very run made has no identity
+        # in the plan; its name is enough then.
+        read = (change.before or {}).get("metadata") or {}
+        version = read.get("resourceVersion")
+        cluster.delete(resource, change.name, namespace=namespace, uid=read.get("uid"), resource_version=version)
         return
     body = change.after or {}
     if change.verb == "create":

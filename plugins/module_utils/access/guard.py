@@ -13,15 +13,13 @@ from .._errors import VirtError
 from .._plan import Listener
 from . import subjects
 from .migrate_access import CLUSTER, Access
-from .must_keep import Keeper
+from .must_keep import EVERYWHERE, Keeper
 from .rbac import settled
 from .role_powers import RIGHTS, STARTING
 from .roles import Json
 from .snapshot import Snapshot
 from .subjects import Identity
 
-#: How the whole cluster, where a ClusterRoleBinding reaches, is written among namespaces.
-EVERYWHERE = "*"
 #: Access reviews that one run sends at most; what is left is as computed.
 MOST_REVIEWS = 400
 

@@ -12,6 +12,8 @@ from .roles import Json
 
 #: Stands for every subject that may live-migrate now.
 ALL = "all"
+#: Stands for the whole cluster among namespaces.
+EVERYWHERE = "*"
 KINDS = {"user": "User", "group": "Group", "serviceaccount": "ServiceAccount"}
 
 
@@ -23,7 +25,7 @@ class InvalidSubject(ValueError):
 class Keeper:
     """A subject that must keep live migration.
 
-    C(namespaces): where; empty means wherever it has it, and somewhere at least. C(groups): what else a user belongs to.
+    C(namespaces): where (EVERYWHERE for the whole cluster); empty means wherever it has it, and somewhere at least. C(groups): what else a user belongs to.
     """
 
     kind: str
@@ -43,7 +45,7 @@ def parse(entries: t.Iterable[t.Any]) -> tuple[bool, tuple[Keeper, ...]]:
     """Read what C(must_keep) holds: whether C(all) is in it, and the subjects. Raises InvalidSubject."""
     everybody = False
     keepers: dict[tuple[str, str, str], Keeper] = {}
-    for entry in entries:
+    for entry in _flat(entries):
         if isinstance(entry, str) and entry.strip().lower() == ALL:
             everybody = True
             continue
@@ -51,6 +53,15 @@ def parse(entries: t.Iterable[t.Any]) -> tuple[bool, tuple[Keeper, ...]]:
         key = (keeper.kind, keeper.namespace, keeper.name)
         keepers[key] = _joined(keepers[key], keeper) if key in keepers else keeper
     return everybody, tuple(keepers.values())
+
+
+def _flat(entries: t.Iterable[t.Any]) -> t.Iterator[t.Any]:
+    """The entries, with the whole result of an audit taken apart; who cannot start a migration in it has nothing to keep."""
+    for entry in entries:
+        if isinstance(entry, dict) and isinstance(entry.get("access"), list):
+            yield from _flat(entry["access"])
+        elif not (isinstance(entry, dict) and entry.get("may_migrate") is False):
+            yield entry
 
 
 def _joined(one: Keeper, other: Keeper) -> Keeper:
@@ -92,7 +103,9 @@ def _from_dict(entry: Json) -> Keeper:
                 f"must_keep: {entry!r} needs kind (User, Group or ServiceAccount), name, and for a ServiceAccount namespace"
             )
         found = Keeper(kind, name, namespace if kind == "ServiceAccount" else "")
-    return Keeper(found.kind, found.name, found.namespace, _texts(entry, "namespaces"), _texts(entry, "groups"))
+    # An audit writes scope cluster for access in all namespaces, those that do not exist yet included.
+    places = (EVERYWHERE,) if entry.get("scope") == "cluster" else _texts(entry, "namespaces")
+    return Keeper(found.kind, found.name, found.namespace, places, _texts(entry, "groups"))
 
 
 def _texts(entry: Json, key: str) -> tuple[str, ...]:

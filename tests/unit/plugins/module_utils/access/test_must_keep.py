@@ -75,3 +75,40 @@ def test_keepers_read_as_they_are_written() -> None:
     for text in ("user:alice", "group:devs", "serviceaccount:ci:robot"):
         (keeper,) = parse([text])[1]
         assert keeper.text == text
+
+
+def test_an_audit_is_taken_as_it_is() -> None:
+    audit = {
+        "access": [
+            {
+                "subject": "user:alice",
+                "kind": "User",
+                "name": "alice",
+                "namespace": "",
+                "scope": "namespaces",
+                "namespaces": ["a"],
+                "may_migrate": True,
+            },
+            {
+                "subject": "user:alice",
+                "kind": "User",
+                "name": "alice",
+                "namespace": "",
+                "scope": "namespaces",
+                "namespaces": ["b"],
+                "may_migrate": False,
+            },
+            {
+                "subject": "group:ops",
+                "kind": "Group",
+                "name": "ops",
+                "namespace": "",
+                "scope": "cluster",
+                "namespaces": [],
+                "may_migrate": True,
+            },
+        ]
+    }
+    expected = (Keeper("User", "alice", "", ("a",)), Keeper("Group", "ops", "", ("*",)))
+    assert parse([audit]) == (False, expected)
+    assert parse(audit["access"]) == (False, expected)
