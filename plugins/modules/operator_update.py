@@ -131,7 +131,7 @@ summary:
   returned: always
   type: dict
   sample: {"approved": 1}
-update:
+operator:
   description: Where the update stands.
   returned: always
   type: dict

@@ -31,7 +31,7 @@ class Cluster:
         self.before = self.update()["hyperconverged_version"]
 
     def update(self) -> dict[str, t.Any]:
-        found: dict[str, t.Any] = self.verbs(NAME, approve=False).result["update"]
+        found: dict[str, t.Any] = self.verbs(NAME, approve=False).result["operator"]
         return found
 
     def target(self) -> str:
@@ -73,7 +73,7 @@ def test_the_whole_update(cluster: Cluster) -> None:
 
     outcome = cluster.verbs(NAME, target_version=target, wait_timeout=120)
     assert outcome.changed
-    update = outcome.result["update"]
+    update = outcome.result["operator"]
     assert update["step"] == "done"
     assert update["hyperconverged_version"] == target
     assert update["kubevirt_version"] != started["kubevirt_version"]
@@ -96,9 +96,9 @@ def test_looking_changes_nothing(okd: Cluster) -> None:
     outcome = okd.verbs(NAME, approve=False)
     assert outcome.changed is False
     assert "waits for approval" in outcome.msg
-    assert outcome.result["update"]["install_plan"]["phase"] == "RequiresApproval"
+    assert outcome.result["operator"]["install_plan"]["phase"] == "RequiresApproval"
     followed = okd.verbs(NAME, approve=False, target_version=okd.target())
-    assert followed.result["update"]["step"] == "approve"
+    assert followed.result["operator"]["step"] == "approve"
     assert okd.plans() == before
 
 
@@ -148,7 +148,7 @@ def test_what_is_wrong_stops_the_update_and_once_mended_it_goes_on(okd: Cluster)
 
     resumed = okd.verbs(NAME, target_version=target, wait_timeout=120)
     assert resumed.changed is False
-    assert resumed.result["update"]["step"] == "done"
+    assert resumed.result["operator"]["step"] == "done"
 
 
 def test_automatic_approval_is_followed(okd: Cluster) -> None:
@@ -162,7 +162,7 @@ def test_automatic_approval_is_followed(okd: Cluster) -> None:
             )
     outcome = okd.verbs(NAME, target_version=target, wait_timeout=120)
     assert outcome.changed is False
-    assert outcome.result["update"]["step"] == "done"
+    assert outcome.result["operator"]["step"] == "done"
 
 
 def test_without_waiting_it_ends_after_the_approval(okd: Cluster) -> None:
@@ -171,4 +171,4 @@ def test_without_waiting_it_ends_after_the_approval(okd: Cluster) -> None:
     assert outcome.result["pending"]
     finished = okd.verbs(NAME, target_version=okd.target(), wait_timeout=120)
     assert finished.changed is False
-    assert finished.result["update"]["step"] == "done"
+    assert finished.result["operator"]["step"] == "done"

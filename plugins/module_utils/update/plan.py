@@ -103,11 +103,11 @@ def make_plan(observed: Observed, request: Request) -> Plan:
         return Plan(
             changes=(),
             warnings=(_automatic(observed, "the moment at which access changes is not yours to choose"),) if warned else (),
-            facts={"update": facts(observed, request, None), "pending": [], "problems": []},
+            facts={"operator": facts(observed, request, None), "pending": [], "problems": []},
         )
     assessment = assess(observed, request.target, request.intermediates)
     known = {
-        "update": facts(observed, request, assessment),
+        "operator": facts(observed, request, assessment),
         "pending": list(assessment.pending),
         "problems": [problem.text for problem in assessment.problems],
     }

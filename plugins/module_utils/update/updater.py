@@ -167,6 +167,6 @@ class Updater:
             "changed": bool(self.made),
             "actions": [change.to_dict() for change in self.made],
             "summary": {"approved": len(self.made)},
-            "update": facts(self.observed, self.request, self.assessment),
+            "operator": facts(self.observed, self.request, self.assessment),
             "problems": [problem.text for problem in self.assessment.problems],
         }

@@ -75,7 +75,7 @@ def report(observed: Observed, planned: Plan, options: Options) -> Outcome:
     if planned.changes:
         msg = f"Would approve the update to {target.csv if target else ''}."
     else:
-        msg = _standing(planned.facts["update"], planned.facts["pending"])
+        msg = _standing(planned.facts["operator"], planned.facts["pending"])
     return Outcome(
         bool(planned.changes),
         msg,
@@ -89,20 +89,20 @@ def apply(context: Context, observed: Observed, planned: Plan) -> Outcome:
     request = request_of(context.options)
     if request.target is None:
         return Outcome(
-            False, _standing(planned.facts["update"], []), summary={"approved": 0}, result=dict(planned.facts)
+            False, _standing(planned.facts["operator"], []), summary={"approved": 0}, result=dict(planned.facts)
         )
     updater = Updater(context, request, request.target, observed)
     assessment = updater.run()
     result: Json = {
-        "update": facts(updater.observed, request, assessment),
+        "operator": facts(updater.observed, request, assessment),
         "pending": list(assessment.pending),
         "problems": [problem.text for problem in assessment.problems],
     }
     if assessment.step is Step.DONE and updater.observed is not observed:
-        result["update"]["migrate_role_exists"] = bool(reading.migrate_role(context.cluster))
+        result["operator"]["migrate_role_exists"] = bool(reading.migrate_role(context.cluster))
     outcome = Outcome(
         bool(updater.made),
-        _message(assessment, result["update"]),
+        _message(assessment, result["operator"]),
         summary={"approved": len(updater.made)},
         result=result,
     )

@@ -52,8 +52,8 @@ def test_the_waiting_plan_is_approved_and_shown_in_full() -> None:
         "install-abcde",
     )
     assert change.after == {"spec": {"clusterServiceVersionNames": [NEW], "approved": True}}
-    assert planned.facts["update"]["install_plan"]["cluster_service_versions"] == [NEW]
-    assert planned.facts["update"]["step"] == "approve"
+    assert planned.facts["operator"]["install_plan"]["cluster_service_versions"] == [NEW]
+    assert planned.facts["operator"]["step"] == "approve"
 
 
 def test_a_plan_to_come_is_planned_too() -> None:
@@ -124,8 +124,8 @@ def test_an_automatic_subscription_that_is_up_to_date_is_no_reason_to_fail() -> 
 def test_without_a_target_it_only_looks() -> None:
     planned = make_plan(observed(plans=[install_plan_object()]), Request(None, approve=False))
     assert planned.changes == ()
-    assert planned.facts["update"]["install_plan"]["name"] == "install-abcde"
-    assert planned.facts["update"]["flavour"] == "OKD"
+    assert planned.facts["operator"]["install_plan"]["name"] == "install-abcde"
+    assert planned.facts["operator"]["flavour"] == "OKD"
 
 
 def test_not_approving_plans_nothing() -> None:
