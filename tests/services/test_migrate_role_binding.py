@@ -3,11 +3,16 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 from __future__ import annotations
 
+import time
 import typing as t
 
 import pytest
 
+from ansible_collections.okd.virt.plugins.module_utils._cluster.connection import connect
 from ansible_collections.okd.virt.plugins.module_utils._errors import Forbidden, OptionError, PreconditionFailed
+from ansible_collections.okd.virt.plugins.module_utils._plan import SilentListener
+from ansible_collections.okd.virt.plugins.module_utils._verb import Context
+from ansible_collections.okd.virt.plugins.module_utils.access import bindings
 from ansible_collections.okd.virt.plugins.module_utils.access.roles import MIGRATE_ROLE
 
 from ..support.api import RBAC, Api
@@ -142,6 +147,26 @@ def test_a_replacement_that_was_killed_half_way_is_finished(
     assert [action["verb"] for action in outcome.actions] == ["create", "delete"]
     assert bound(api, namespaces[0]) == ["alice", "bob"]
     assert bound(api, namespaces[0], "kvmigrate-replacement") is None
+
+
+def test_what_others_write_meanwhile_is_kept(engine: t.Any, api: Api, namespaces: list[str]) -> None:
+    """Between reading and writing somebody else appends a subject, and deletes another binding."""
+    for name in namespaces[:2]:
+        Verbs(engine.kubeconfig)(NAME, namespaces=[name], users=["alice"])
+    options: dict[str, t.Any] = {
+        "state": "present", "scope": "namespace", "name": "kvmigrate", "namespaces": namespaces, "namespace_selector": None,
+        "users": ["bob"], "groups": [], "service_accounts": [], "replace_role_ref": False,
+    }  # fmt: skip
+    with connect({"kubeconfig": str(engine.kubeconfig)}, environment={}) as cluster:
+        context = Context(cluster, options, SilentListener(time.monotonic), time.monotonic())
+        observed = bindings.observe(context)
+        planned = bindings.plan(observed, options)
+        Verbs(engine.kubeconfig)(NAME, namespaces=namespaces[:1], users=["carol"])
+        Verbs(engine.kubeconfig)(NAME, namespaces=namespaces[2:], users=["dave"])
+        api.expect(200, "DELETE", f"{RBAC}/namespaces/{namespaces[1]}/rolebindings/kvmigrate")
+        outcome = bindings.apply(context, observed, planned)
+    assert [bound(api, name) for name in namespaces] == [["alice", "carol", "bob"], ["bob"], ["dave", "bob"]]
+    assert [action["verb"] for action in outcome.actions] == ["patch", "create", "patch"]
 
 
 def test_absent_leaves_a_binding_to_another_role(api: Api, verbs: Verbs, namespaces: list[str], bind: Bind) -> None:

@@ -103,3 +103,17 @@ def test_who_is_bound_to_the_temporary_role_itself_would_lose_it(
     bind(namespaces[0], unique, role, "direct")
     with pytest.raises(PreconditionFailed, match=unique):
         verbs(NAME, name=role, state="absent", must_keep=[f"user:{unique}"])
+
+
+def test_an_audits_result_says_who_must_keep_it(
+    api: Api, verbs: Verbs, role: str, namespaces: list[str], bind: Bind, unique: str
+) -> None:
+    bind(namespaces[0], unique, "admin")
+    verbs(NAME, name=role)
+    audit = verbs("migrate_access_info", subjects=[f"user:{unique}"], temporary_role=role).result
+    assert f"user:{unique}" in [entry["subject"] for entry in audit["access"]]
+    with pytest.raises(PreconditionFailed) as caught:
+        verbs(NAME, name=role, state="absent", must_keep=[audit])
+    assert [entry["subject"] for entry in caught.value.details["would_lose"]] == [f"user:{unique}"]
+    verbs("migrate_role_binding", namespaces=namespaces[:1], users=[unique])
+    assert verbs(NAME, name=role, state="absent", must_keep=audit["access"]).changed

@@ -181,7 +181,10 @@ def _apply_place(cluster: Cluster, wanted: Wanted, place: str, changes: t.Sequen
                 _write(cluster, wanted, change)
                 made.append(change)
             return made
-        except Conflict:
+        except ApiError as error:
+            gone = error.status == 404 and change.verb == "patch"
+            if not gone and not isinstance(error, Conflict):
+                raise
             changes = _planned_anew(cluster, wanted, place)
     raise PreconditionFailed(
         f"{wanted.kind} {place + '/' if place else ''}{wanted.name} is being written by somebody else all the time. Try again.",

@@ -9,7 +9,7 @@ import typing as t
 from dataclasses import dataclass, field
 
 from .._cluster.resources import CLUSTER_ROLES
-from .._errors import OptionError, PreconditionFailed
+from .._errors import ApiError, Conflict, OptionError, PreconditionFailed
 from .._options import ArgumentSpec, wait_spec
 from .._plan import Change, Outcome, Plan
 from .._verb import Context, Options, Verb
@@ -18,6 +18,9 @@ from . import temporary_role_shape as shape
 from .aggregation import reached
 from .roles import AGGREGATE_VALUE, MIGRATE_ROLE, MIGRATE_RULES, TARGETS, TEMPORARY_ROLE, Json, aggregate_label, selects
 from .snapshot import Snapshot, read
+
+#: How often a role that others write at the same time is judged anew.
+ATTEMPTS = 5
 
 
 @dataclass(frozen=True)
@@ -189,17 +192,16 @@ def apply(context: Context, observed: Observed, planned: Plan) -> Outcome:
 
 def _apply_present(context: Context, observed: Observed, planned: Plan) -> Outcome:
     options, cluster = context.options, context.cluster
-    for change in planned.changes:
-        if change.verb == "create":
-            cluster.create(CLUSTER_ROLES, change.after or {})
-        else:
-            role = observed.roles[observed.name]
-            patch, _faults = shape.repairs(role, targets_of(options))
-            # What was judged is what is changed: a role that was written or made anew meanwhile is a Conflict.
-            identity = {key: role["metadata"][key] for key in ("uid", "resourceVersion") if key in role["metadata"]}
-            patch["metadata"] = {**patch.get("metadata", {}), **identity}
-            cluster.merge_patch(CLUSTER_ROLES, observed.name, patch)
-        context.listener.event(f"{change.object_name}: {change.verb} ({change.reason})")
+    for attempt in range(1, ATTEMPTS + 1):
+        try:
+            _write(context, observed, planned)
+            break
+        except ApiError as error:
+            # Somebody else made, changed or deleted it meanwhile: what is there now is judged anew.
+            if attempt == ATTEMPTS or (error.status != 404 and not isinstance(error, Conflict)):
+                raise
+            observed = observe(context)
+            planned = plan(observed, options)
     if options["wait"]:
         missing = aggregated.rules_arrived(reached(targets_of(options)), MIGRATE_RULES)
         if not planned.empty or missing(observed.roles):
@@ -208,6 +210,20 @@ def _apply_present(context: Context, observed: Observed, planned: Plan) -> Outco
                 f"holders of {' and '.join(reached(targets_of(options)))} have live migration by {observed.name}"
             )
     return _outcome(observed, planned, options, present=True)
+
+
+def _write(context: Context, observed: Observed, planned: Plan) -> None:
+    """Make or repair the role, if it is still what was judged. Raises Conflict, or ApiError 404, when it is not."""
+    for change in planned.changes:
+        if change.verb == "create":
+            context.cluster.create(CLUSTER_ROLES, change.after or {})
+        else:
+            role = observed.roles[observed.name]
+            patch, _faults = shape.repairs(role, targets_of(context.options))
+            identity = {key: role["metadata"][key] for key in ("uid", "resourceVersion") if key in role["metadata"]}
+            patch["metadata"] = {**patch.get("metadata", {}), **identity}
+            context.cluster.merge_patch(CLUSTER_ROLES, observed.name, patch)
+        context.listener.event(f"{change.object_name}: {change.verb} ({change.reason})")
 
 
 def _refusal(observed: Observed, lost: t.Sequence[Json]) -> str:
