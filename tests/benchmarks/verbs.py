@@ -72,8 +72,8 @@ def measure() -> list[Entry]:
             _unchanged(run_playbook(str(BASELINE), engine.kubeconfig, where, theirs, added=peers, timeout=300))
 
         what = "ansible-playbook on an updated lab, start to end: okd.virt.update_4_19 beside the same steps with kubernetes.core"
-        measured = interleaved([collection, baseline], ROUNDS)
-        return [Entry.of("procedure_unchanged", *measured, what)]
+        measured, beside = interleaved([collection, baseline], ROUNDS)
+        return [Entry.of("procedure_unchanged", measured, beside, what)]
     finally:
         process.stop(directory / "engine")
         shutil.rmtree(directory, ignore_errors=True)

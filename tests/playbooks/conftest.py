@@ -66,8 +66,7 @@ class Procedure:
             for resource, path in COMPARED.items()
         }
 
-    @property
-    def temporary_role(self) -> bool:
+    def has_temporary_role(self) -> bool:
         """Whether the temporary role is there."""
         return self.api.request("GET", TEMPORARY_ROLE).status == 200
 

@@ -15,7 +15,8 @@ import time
 from collections.abc import Callable
 
 from ..support.paths import BUILD
-from . import engine_kill, procedure_kill
+from . import procedure_kill
+from .engine_kill import run as kill_engine
 from .report import Report
 
 DEFAULT_SEED = 4_19
@@ -29,7 +30,7 @@ def _procedure_kill(seed: int, quick: bool) -> Report:
 
 
 def _engine_kill(seed: int, quick: bool) -> Report:
-    return engine_kill.run(QUICK_ENGINE_KILLS if quick else ENGINE_KILLS, seed)
+    return kill_engine(QUICK_ENGINE_KILLS if quick else ENGINE_KILLS, seed)
 
 
 SOAKS: dict[str, Callable[[int, bool], Report]] = {

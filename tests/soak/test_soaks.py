@@ -5,8 +5,9 @@
 
 from __future__ import annotations
 
-from . import engine_kill, procedure_kill
+from . import procedure_kill
 from .__main__ import DEFAULT_SEED, QUICK_DEATHS, QUICK_ENGINE_KILLS
+from .engine_kill import run as kill_engine
 from .proxy import Call, Death, Moment
 
 
@@ -29,6 +30,6 @@ def test_procedure_killed_at_a_sample_of_its_calls() -> None:
 
 
 def test_engine_killed_under_its_writers() -> None:
-    report = engine_kill.run(QUICK_ENGINE_KILLS, DEFAULT_SEED)
+    report = kill_engine(QUICK_ENGINE_KILLS, DEFAULT_SEED)
     assert report.failures == []
     assert report.tried == report.held == QUICK_ENGINE_KILLS
