@@ -10,7 +10,7 @@ from collections import Counter
 
 from .._cluster.client import Cluster
 from .._cluster.resources import CLUSTER_ROLE_BINDINGS, ROLE_BINDINGS, Resource
-from .._errors import ApiError, Conflict, OptionError, PreconditionFailed
+from .._errors import ApiError, Conflict, OptionError, PreconditionFailed, VirtError
 from .._options import ArgumentSpec
 from .._plan import Change, Outcome, Plan
 from .._verb import Context, Options, Verb
@@ -22,6 +22,8 @@ from .roles import MIGRATE_ROLE, Json
 
 #: How often a binding that others write at the same time is judged anew.
 ATTEMPTS = 5
+#: Up to so many changed places each change is told; for more, every so many places.
+MOST_LINES, EVERY = 50, 100
 
 
 def spec() -> ArgumentSpec:
@@ -103,7 +105,7 @@ def _refuse_conflicts(wanted: Wanted, conflicts: t.Sequence[RoleRefConflict]) ->
     named = [f"{entry.namespace + '/' if entry.namespace else ''}{entry.name} -> {entry.role}" for entry in conflicts]
     raise PreconditionFailed(
         f"{wanted.kind} of this name exists and points to another role, which cannot be changed: {', '.join(named)}. "
-        "Choose another name, or set replace_role_ref to have it deleted and made anew. Nothing was changed.",
+        "Choose another name, or set replace_role_ref to have it deleted and made anew.",
         conflicts=[{"namespace": entry.namespace, "name": entry.name, "role": entry.role} for entry in conflicts],
     )
 
@@ -154,19 +156,31 @@ def apply(context: Context, observed: Observed, planned: Plan) -> Outcome:
     for change in planned.changes:
         by_place.setdefault(change.namespace, []).append(change)
     done: list[Change] = []
-    for number, (place, changes) in enumerate(by_place.items(), 1):
-        made = _apply_place(context.cluster, wanted, place, changes)
-        done += made
-        for change in made:
-            if change.name == wanted.name:
-                held[place] = (change.after or {}).get("subjects") or []
-            context.listener.event(
-                f"{change.object_name}: {change.verb} ({change.reason})", done=number, total=len(by_place)
-            )
+    try:
+        for number, (place, changes) in enumerate(by_place.items(), 1):
+            made = _apply_place(context.cluster, wanted, place, changes)
+            done += made
+            for change in made:
+                if change.name == wanted.name:
+                    held[place] = (change.after or {}).get("subjects") or []
+            _tell(context, made, number, len(by_place))
+    except VirtError as error:
+        # What was done stays done; the next run goes on from there.
+        error.details.update(changed=bool(done), actions=[change.to_dict() for change in done])
+        raise
     outcome = _outcome(wanted, observed, planned, tuple(done), held)
     outcome.actions = [change.to_dict() for change in done]
     outcome.diff = Plan(tuple(done)).diff()
     return outcome
+
+
+def _tell(context: Context, made: t.Sequence[Change], number: int, total: int) -> None:
+    """A line for each change, or for many of them a line now and then."""
+    if total <= MOST_LINES:
+        for change in made:
+            context.listener.event(f"{change.object_name}: {change.verb} ({change.reason})", done=number, total=total)
+    elif number == total or number % EVERY == 0:
+        context.listener.event(f"{number} of {total} namespaces done", done=number, total=total)
 
 
 def _resource(wanted: Wanted) -> Resource:
@@ -188,7 +202,6 @@ def _apply_place(cluster: Cluster, wanted: Wanted, place: str, changes: t.Sequen
             changes = _planned_anew(cluster, wanted, place)
     raise PreconditionFailed(
         f"{wanted.kind} {place + '/' if place else ''}{wanted.name} is being written by somebody else all the time. Try again.",
-        actions=[change.to_dict() for change in made],
     )
 
 
