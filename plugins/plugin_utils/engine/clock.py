@@ -53,12 +53,17 @@ def _rfc3339(moment: datetime.datetime, timespec: str) -> str:
     return moment.replace(tzinfo=None).isoformat(timespec=timespec) + "Z"
 
 
+def _beginning(not_before: datetime.datetime | None) -> datetime.datetime:
+    now = datetime.datetime.now(datetime.UTC)
+    return max(now, not_before) if not_before is not None else now
+
+
 class ScaledClock:
     """Real time, `factor` times as fast."""
 
-    def __init__(self, factor: float = 1.0) -> None:
+    def __init__(self, factor: float = 1.0, not_before: datetime.datetime | None = None) -> None:
         self._factor = factor
-        self._epoch, self._started = datetime.datetime.now(datetime.UTC), time.monotonic()
+        self._epoch, self._started = _beginning(not_before), time.monotonic()
 
     def now(self) -> datetime.datetime:
         return self._epoch + datetime.timedelta(seconds=self.monotonic())
@@ -88,10 +93,11 @@ class ScaledClock:
 
 
 class JumpingClock:
-    """Real time that jumps to the next foreground deadline as soon as nothing else is due."""
+    """Real time that jumps to the next foreground deadline as soon as nothing else is due. `real` is where real seconds come from."""
 
-    def __init__(self) -> None:
-        self._epoch, self._started = datetime.datetime.now(datetime.UTC), time.monotonic()
+    def __init__(self, not_before: datetime.datetime | None = None, real: t.Callable[[], float] = time.monotonic) -> None:
+        self._real = real
+        self._epoch, self._started = _beginning(not_before), real()
         self._jumped = 0.0
         self._sleepers: list[tuple[float, int, bool, asyncio.Future[None]]] = []
         self._number = itertools.count()
@@ -113,7 +119,7 @@ class JumpingClock:
         return _rfc3339(self.now(), "microseconds")
 
     def monotonic(self) -> float:
-        return time.monotonic() - self._started + self._jumped
+        return self._real() - self._started + self._jumped
 
     def activity(self) -> None:
         self._happened += 1
@@ -202,14 +208,14 @@ class JumpingClock:
                 return
 
 
-def make_clock(speed: str | float) -> Clock:
-    """A clock for `max`, `1`, `60`… Raises ValueError with a sentence."""
+def make_clock(speed: str | float, not_before: datetime.datetime | None = None) -> Clock:
+    """A clock for `max`, `1`, `60`… that begins now, or at `not_before` when that is later. Raises ValueError with a sentence."""
     if speed == "max":
-        return JumpingClock()
+        return JumpingClock(not_before)
     try:
         factor = float(speed)
     except ValueError:
         factor = 0.0
     if not 0.0 < factor < float("inf"):
         raise ValueError(f"speed {speed!r} is neither a positive number (1 is real time, 60 a minute a second) nor max")
-    return ScaledClock(factor)
+    return ScaledClock(factor, not_before)
