@@ -159,33 +159,36 @@ def test_openshift_names(procedure: Procedure) -> None:
 
 
 def automatic(procedure: Procedure) -> None:
-    """Let the operator follow its catalogue by itself, as with the default approval, and wait until it has."""
-    subscriptions = f"{OPERATORS}/namespaces/{procedure.target.namespace}/subscriptions"
-    (subscription,) = procedure.api.items(subscriptions)
+    """Let the operator follow its catalogue by itself, as is the default: the plan that waits makes room for an approved one."""
+    namespace = f"{OPERATORS}/namespaces/{procedure.target.namespace}"
+    (subscription,) = procedure.api.items(f"{namespace}/subscriptions")
+    path = f"{namespace}/subscriptions/{subscription['metadata']['name']}"
     patch = {"spec": {"installPlanApproval": "Automatic"}}
-    path = f"{subscriptions}/{subscription['metadata']['name']}"
     procedure.api.expect(200, "PATCH", path, patch, content_type=MERGE_PATCH)
+    procedure.api.expect(200, "DELETE", f"{namespace}/installplans/{procedure.target.plan}")
 
 
-def approve(procedure: Procedure) -> None:
-    """Approve the plan behind the playbook's back and wait until the update is over."""
-    path = f"{OPERATORS}/namespaces/{procedure.target.namespace}/installplans/{procedure.target.plan}"
-    procedure.api.expect(200, "PATCH", path, {"spec": {"approved": True}}, content_type=MERGE_PATCH)
+def until_updated(procedure: Procedure) -> None:
+    """Wait until the operator has updated itself."""
     deadline = time.monotonic() + 60
     while not updated(procedure):
         assert time.monotonic() < deadline
         time.sleep(0.2)
 
 
-def test_automatic_approval_is_warned_of(procedure: Procedure) -> None:
+@pytest.mark.parametrize("procedure", [{"speed": "1"}], indirect=True)
+def test_automatic_approval_is_warned_of_while_there_is_time(procedure: Procedure) -> None:
     automatic(procedure)
     run = procedure.stage("preserve_access").passed()
-    assert "Automatic" in run.output
+    warned = "".join(warning for task in run.tasks for warning in task["result"].get("warnings", []))
+    assert "installPlanApproval Automatic" in warned
     assert procedure.has_temporary_role()
+    assert not updated(procedure)
 
 
 def test_too_late_is_refused_with_the_names_of_who_has_lost_access(procedure: Procedure) -> None:
-    approve(procedure)
+    automatic(procedure)
+    until_updated(procedure)
     before = procedure.objects()
     refused = procedure.run()
     assert refused.returncode == 2
@@ -203,7 +206,8 @@ def test_too_late_is_refused_with_the_names_of_who_has_lost_access(procedure: Pr
 
 
 def test_too_late_can_be_mended_by_the_temporary_role(procedure: Procedure) -> None:
-    approve(procedure)
+    automatic(procedure)
+    until_updated(procedure)
     run = procedure.run(when_late="restore", aggregate_to=["admin", "edit"]).passed()
     assert "Preserve live migration by the temporary role" in "".join(run.changed)
     assert all(procedure.may_migrate(*pair) for pair in procedure.trusted.pairs)

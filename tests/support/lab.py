@@ -9,6 +9,7 @@ Read from the cluster itself and its kubeconfig, so that tests hold for whatever
 from __future__ import annotations
 
 import base64
+import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -170,8 +171,13 @@ class Target:
 
     @classmethod
     def of(cls, api: Api) -> Target:
-        """From the InstallPlan that waits for approval."""
-        (plan,) = (plan for plan in api.items(f"{OPERATORS}/installplans") if not plan["spec"].get("approved"))
+        """From the InstallPlan that waits for approval; it comes within seconds of the start of a cluster."""
+        deadline = time.monotonic() + 30
+        while not (waiting := [plan for plan in api.items(f"{OPERATORS}/installplans") if not plan["spec"].get("approved")]):
+            if time.monotonic() > deadline:
+                raise AssertionError("No InstallPlan waits for approval")
+            time.sleep(0.1)
+        (plan,) = waiting
         (csv,) = plan["spec"]["clusterServiceVersionNames"]
         return cls(csv, csv.partition(".v")[2], plan["metadata"]["namespace"], plan["metadata"]["name"])
 
