@@ -39,7 +39,7 @@ class Api:
         self.url: str = configuration.host
         self._token: str = configuration.api_key.get("authorization", "")
         self._pool = urllib3.PoolManager(
-            maxsize=8,
+            maxsize=16,
             ca_certs=configuration.ssl_ca_cert,
             cert_file=configuration.cert_file,
             key_file=configuration.key_file,
