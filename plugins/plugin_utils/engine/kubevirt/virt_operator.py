@@ -132,6 +132,9 @@ class VirtOperator(Controller):
         if kubevirt is None or not install_strategy.known(version):
             return None
         plan = install_strategy.strategy(version, self._namespace)
+        if not is_current(kubevirt, version):
+            # The cache may not have heard yet of the update that has just been finished; begun again it would never end.
+            kubevirt = await self.cluster.get(KUBEVIRTS, kubevirt["metadata"]["name"], self._namespace)
         if is_current(kubevirt, version):
             await self._apply_rbac(plan, 0.0)
             await self._delete_leftovers(plan)
