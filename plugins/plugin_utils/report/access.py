@@ -37,9 +37,30 @@ class Moment:
     label: str
     holders: Mapping[Pair, Outlook]
 
+    @classmethod
+    def of(cls, label: str, audit: Mapping[str, t.Any]) -> Moment:
+        """From a result of migrate_access_info. Raises KeyError when it is none."""
+        holders = {
+            Pair(entry["subject"], namespace): Outlook(entry["loses"], entry["reason"])
+            for entry in audit["access"]
+            if entry["may_migrate"]
+            for namespace in (entry["namespaces"] if entry["scope"] == "namespaces" else [EVERYWHERE])
+        }
+        return cls(label, holders)
+
+    def outlook(self, pair: Pair) -> Outlook | None:
+        """What the audit says about a pair, None without access. Access to the whole cluster is access to each namespace."""
+        return self.holders.get(pair) or self.holders.get(Pair(pair.subject, EVERYWHERE))
+
     def to_dict(self) -> list[dict[str, t.Any]]:
         """One entry a pair, sorted."""
         return [{**pair.to_dict(), "loses": outlook.loses, "reason": outlook.reason} for pair, outlook in sorted(self.holders.items())]
+
+
+def subject_text(subject: Mapping[str, t.Any]) -> str:
+    """A subject with kind, name and namespace in one word."""
+    middle = f"{subject['namespace']}:" if subject["kind"] == "ServiceAccount" else ""
+    return f"{subject['kind'].lower()}:{middle}{subject['name']}"
 
 
 def table(moments: Sequence[Moment]) -> list[str]:
@@ -61,8 +82,8 @@ def _alike(moments: Sequence[Moment]) -> dict[tuple[str, tuple[bool, ...], str],
     """Namespaces by subject, access at each moment, and what was announced."""
     found: dict[tuple[str, tuple[bool, ...], str], list[str]] = {}
     for pair in sorted({pair for moment in moments for pair in moment.holders}):
-        pattern = tuple(pair in moment.holders for moment in moments)
-        outlook = moments[0].holders.get(pair)
+        pattern = tuple(moment.outlook(pair) is not None for moment in moments)
+        outlook = moments[0].outlook(pair)
         announced = "" if outlook is None else ("loses it" if outlook.loses else "keeps it")
         found.setdefault((pair.subject, pattern, announced), []).append(pair.namespace)
     return found

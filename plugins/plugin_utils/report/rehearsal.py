@@ -9,7 +9,7 @@ import typing as t
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from .access import Moment, Pair
+from .access import EVERYWHERE, Moment, Pair
 
 Json = dict[str, t.Any]
 
@@ -53,6 +53,7 @@ def report(
     after = moments[-1] if moments else None
     lost = [] if before is None or after is None else _lost(before, stages, after, trusted)
     findings = [_loss(entry) for entry in lost]
+    findings += _interruptions(moments, trusted)
     findings += [_error(stage.name, stage.error) for stage in stages if stage.error]
     if error:
         findings.append(_error("rehearsal", error))
@@ -79,7 +80,8 @@ def _lost(before: Moment, stages: Sequence[Stage], after: Moment, trusted: t.Cal
             "trusted": trusted(pair),
             "reason": before.holders[pair].reason,
         }
-        for pair in sorted(before.holders.keys() - after.holders.keys())
+        for pair in sorted(before.holders)
+        if after.outlook(pair) is None
     ]
 
 
@@ -89,15 +91,31 @@ def _lost_in(pair: Pair, stages: Sequence[Stage]) -> str:
     for stage in reversed(stages):
         if stage.after is None:
             continue
-        if pair in stage.after.holders:
+        if stage.after.outlook(pair) is not None:
             break
         name = stage.name
     return name
 
 
+def _interruptions(moments: Sequence[Moment], trusted: t.Callable[[Pair], bool]) -> list[Json]:
+    """Trusted pairs with access at the beginning and at the end, and without it in between."""
+    if not moments:
+        return []
+    findings = []
+    for pair in sorted({pair for moment in moments for pair in moment.holders if trusted(pair)}):
+        without = [moment.label for moment in moments if moment.outlook(pair) is None]
+        if without and not {moments[0].label, moments[-1].label} & set(without):
+            sentence = f"{pair.subject} is trusted and could not live-migrate in {_place(pair.namespace)} at: {', '.join(without)}"
+            findings.append({"id": "trusted-interrupted", "severity": "warning", "object": pair.subject, "sentence": sentence})
+    return findings
+
+
+def _place(namespace: str) -> str:
+    return "the whole cluster" if namespace == EVERYWHERE else namespace
+
+
 def _loss(entry: Json) -> Json:
-    where = entry["namespace"] if entry["namespace"] != "*" else "the whole cluster"
-    sentence = f"{entry['subject']} lost live migration in {where} by {entry['stage']}"
+    sentence = f"{entry['subject']} lost live migration in {_place(entry['namespace'])} by {entry['stage']}"
     if entry["trusted"]:
         return {"id": "trusted-lost", "severity": "error", "object": entry["subject"], "sentence": f"{sentence}, and is trusted"}
     if not entry["announced"]:

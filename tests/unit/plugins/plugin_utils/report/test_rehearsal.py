@@ -59,6 +59,25 @@ def test_a_loss_that_nobody_announced_fails() -> None:
     assert "did not announce" in found["findings"][0]["sentence"]
 
 
+def test_trusted_who_were_without_access_in_between_are_a_warning() -> None:
+    found = report(BEFORE, [Stage("update", 1.0, [], moment("updated")), Stage("grant_access", 1.0, [], AFTER)], lambda pair: pair.subject == ANN, {})
+    assert found["result"] == "passed"
+    (finding,) = [finding for finding in found["findings"] if finding["id"] == "trusted-interrupted"]
+    assert finding["sentence"] == "user:ann is trusted and could not live-migrate in shop at: updated"
+
+
+def test_a_moment_is_read_from_an_audit() -> None:
+    common = {"loses": True, "reason": "because"}
+    audit = {
+        "access": [
+            {"subject": ANN, "scope": "namespaces", "namespaces": ["shop", "lab"], "may_migrate": True, **common},
+            {"subject": OPS, "scope": "cluster", "namespaces": [], "may_migrate": True, **common},
+            {"subject": BOB, "scope": "namespaces", "namespaces": ["shop"], "may_migrate": False, **common},
+        ]
+    }
+    assert Moment.of("now", audit).holders.keys() == {Pair(ANN, "shop"), Pair(ANN, "lab"), Pair(OPS, "*")}
+
+
 def test_a_stage_that_failed_is_an_error_and_access_is_that_of_the_last_moment() -> None:
     found = report(BEFORE, [STAGES[0], Stage("grant_access", 0.5, [], None, "no such namespace")], nobody, {})
     assert found["result"] == "failed"
@@ -84,6 +103,18 @@ def test_table_puts_namespaces_that_fare_alike_in_one_row() -> None:
     ]
 
 
+def test_access_to_the_whole_cluster_is_access_to_each_namespace() -> None:
+    before = Moment("4.18", {Pair(ANN, "*"): LOSES})
+    after = Moment("bound", {Pair(ANN, "shop"): KEEPS})
+    assert [line.split() for line in table([before, after])[2:]] == [
+        ["user:ann", "(all)", "yes", "-", "loses", "it"],
+        ["user:ann", "shop", "yes", "yes", "loses", "it"],
+    ]
+    found = report(before, [Stage("grant_access", 1.0, [], after)], lambda pair: pair == Pair(ANN, "shop"), {})
+    assert [entry["namespace"] for entry in found["access"]["lost"]] == ["*"]
+    assert found["result"] == "passed"
+
+
 pairs = st.builds(Pair, st.sampled_from([ANN, BOB, OPS]), st.sampled_from(["*", "a", "b", "c", "d", "e", "f"]))
 moments = st.lists(st.dictionaries(pairs, st.sampled_from([KEEPS, LOSES])), min_size=1, max_size=4)
 
@@ -101,5 +132,6 @@ def test_lost_is_exactly_what_was_held_first_and_is_not_held_last(holders: list[
     before, *rest = [Moment(str(number), held) for number, held in enumerate(holders)]
     found = report(before, [Stage(m.label, 0.0, [], m) for m in rest], nobody, {})
     last = rest[-1] if rest else before
-    assert {(entry["subject"], entry["namespace"]) for entry in found["access"]["lost"]} == before.holders.keys() - last.holders.keys()
+    expected = {pair for pair in before.holders if pair not in last.holders and Pair(pair.subject, "*") not in last.holders}
+    assert {(entry["subject"], entry["namespace"]) for entry in found["access"]["lost"]} == expected
     assert all(entry["stage"] for entry in found["access"]["lost"])
