@@ -19,7 +19,6 @@ from kubernetes.dynamic.exceptions import ConflictError, NotFoundError
 
 from ansible_collections.okd.virt.plugins.plugin_utils.engine.process import RunningEngine
 
-
 # The library's own watches have no types.
 Watch: Any = watch.Watch
 
