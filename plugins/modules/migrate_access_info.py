@@ -56,7 +56,7 @@ options:
     default: true
   outlook:
     description:
-      - The case that RV(access[].loses), RV(lost) and RV(summary.loses) are about. RV(access[].outlooks) has all of them.
+      - The case that RV(access[].loses), RV(lost) and RV(summary.loses) are about. RV(ways[].outlooks) has all of them.
       - With V(as_is), 4.19 with the temporary role if it exists now, and without it if it doesn't.
       - With V(without_temporary_role), 4.19 with the temporary role deleted.
       - With V(aggregate_to_admin), 4.19 with the temporary role as documented, which does not help those who have C(edit).
@@ -153,17 +153,6 @@ access:
       returned: always
       type: str
       sample: ""
-    members:
-      description: Users in a group, where the API has an object of it.
-      returned: always
-      type: list
-      elements: str
-      sample: []
-    system:
-      description: Whether the platform itself acts under this name.
-      returned: always
-      type: bool
-      sample: false
     scope:
       description: V(cluster) or V(namespaces).
       returned: always
@@ -185,21 +174,17 @@ access:
       returned: always
       type: bool
       sample: true
-    chains:
-      description:
-        - By which ways it has the rights. C(bindings) are the bindings (with their namespace), C(role_kind) and C(role) what they refer to, C(through) leads from
-          there over aggregated roles to the one whose own rules they are, C(group) is the group by which the subject is reached, C(rights) are the rights of
-          this way.
+    bindings:
+      description: Names of the bindings, with their namespaces, by the name of the role that they refer to.
       returned: always
-      type: list
-      elements: dict
+      type: dict
       sample:
-        - bindings: [team-blue/admins, team-green/admins]
-          role_kind: ClusterRole
-          role: admin
-          through: [admin, kubevirt.io:admin]
-          group: ""
-          rights: [create, delete, migrate]
+        admin: [team-blue/admins, team-green/admins]
+    way:
+      description: Which of RV(ways) it is that the subject has its rights by.
+      returned: always
+      type: int
+      sample: 0
     loses:
       description: Whether it loses any of the rights in the case of O(outlook).
       returned: always
@@ -210,9 +195,34 @@ access:
       returned: always
       type: str
       sample: admin has it by kubevirt.io:admin, which only reads migrations in 4.19
+    system:
+      description: The platform itself acts under this name.
+      returned: with O(system_subjects), for those
+      type: bool
+      sample: true
+ways:
+  description:
+    - By which ways subjects have their rights, and what becomes of them; RV(access[].way) is a position in this list.
+  returned: always
+  type: list
+  elements: dict
+  contains:
+    chains:
+      description:
+        - C(role_kind) and C(role) are what the bindings refer to, C(through) leads from there over aggregated roles to the one whose own rules they are,
+          C(group) is the group by which the subject is reached (empty when the binding names the subject itself), C(rights) are the rights of this chain.
+      returned: always
+      type: list
+      elements: dict
+      sample:
+        - role_kind: ClusterRole
+          role: admin
+          through: [admin, kubevirt.io:admin]
+          group: ""
+          rights: [create, delete, migrate]
     after_update:
       description:
-        - What becomes of it in the case of O(outlook). C(rights) and C(may_migrate) as above, C(lost) and C(gained) rights, C(lasts) (false when only the temporary
+        - What becomes of it in the case of O(outlook). C(rights) and C(may_migrate) as in RV(access), C(lost) and C(gained) rights, C(lasts) (false when only the temporary
           role holds them), and C(reason_code).
         - The codes are V(shipped_roles_reduced) and V(temporary_role_deleted) for a loss, else V(wildcard_rule), V(bound_to_migrate_role),
           V(migrate_role_aggregated), V(other_role) or V(temporary_role).
@@ -245,11 +255,17 @@ access:
       type: bool
       sample: true
 lost:
-  description: The entries of RV(access) that lose a right.
+  description: The subjects that lose a right somewhere in the case of O(outlook).
   returned: always
   type: list
-  elements: dict
-  sample: []
+  elements: str
+  sample: [user:alice]
+groups:
+  description: The members of the groups in RV(access), where the API has objects of them.
+  returned: always
+  type: dict
+  sample:
+    devs: [grace, heidi]
 gains:
   description: Subjects that have none of the rights now and will have with 4.19, in the form of RV(access); they are bound to C(kubevirt.io:migrate) already.
   returned: always

@@ -124,13 +124,14 @@ class Rehearsal:
 
     def audited(self, outlook: str = "") -> dict[Pair, list[bool]]:
         """What the audit says: access now, or in an outlook on the update. A person has what his groups have."""
-        entries = self.verbs("migrate_access_info", verify="all").to_result()["access"]
+        audit = self.verbs("migrate_access_info", verify="all").to_result()
+        entries, ways = audit["access"], audit["ways"]
         found = {pair: [False, False] for pair in self.lab.pairs()}
         for person, namespace in found:
             names = {_subject(person), *(f"group:{group}" for group in person.groups)}
             for entry in entries:
                 if entry["subject"] in names and (entry["scope"] == "cluster" or namespace in entry["namespaces"]):
-                    lost = entry["outlooks"][outlook] if outlook else []
+                    lost = ways[entry["way"]]["outlooks"][outlook] if outlook else []
                     for index, right in enumerate(("create", "migrate")):
                         found[person, namespace][index] |= entry["rights"][right] and right not in lost
         return found

@@ -171,7 +171,10 @@ def _outcome(observed: Observed, options: Options) -> tuple[Outcome, list[Entry]
     counts = audit_report.summary(access, listing, holders, gains)
     result: Json = {
         "access": [entry.to_dict() for entry in holders],
+        "ways": [standing.to_dict() for standing in listing.standings()],
         "gains": [entry.to_dict() for entry in gains],
+        "lost": list(dict.fromkeys(entry.subject.text for entry in holders if entry.loses)),
+        "groups": {entry.subject.name: list(access.groups.members(entry.subject)) for entry in entries if access.groups.members(entry.subject)},
         "without_access": _without(observed.scope, holders),
         "facts": audit_report.facts(access, holders, gains),
         "roles_release": audit_report.roles_release(access),
@@ -179,7 +182,6 @@ def _outcome(observed: Observed, options: Options) -> tuple[Outcome, list[Entry]
         "outlook": options["outlook"],
         "verification": {"pairs": 0, "reviews": 0, "disagreements": []},
     }
-    result["lost"] = [entry for entry in result["access"] if entry["loses"]]
     lines = audit_report.table(holders, gains) if options["table"] else []
     outcome = Outcome(
         False, audit_report.message(counts, options["outlook"]), summary={**counts, "verified": 0, "disagreements": 0}, result=result, lines=lines

@@ -18,8 +18,8 @@ from .subjects import Identity, user
 #: Members of a group, times its namespaces, up to which each member gets entries of its own.
 MOST_EXPANDED = 50_000
 
-#: A binding as it reaches a subject: the identity that it names, and the role.
-Way = tuple[Identity, RoleKey]
+#: How a role reaches a subject: the group that the binding names, empty when it names the subject itself, and the role.
+Way = tuple[str, RoleKey]
 
 
 @dataclass(frozen=True)
@@ -36,30 +36,11 @@ class Scope:
         return self.namespaces is None or namespace in self.namespaces
 
 
-@dataclass
-class Chain:
-    """One way by which a subject has rights: bindings of C(via), to a role, and on to the role whose rules they are."""
-
-    way: Way
-    gift: Gift
-    bindings: list[str]
-
-    def to_dict(self, subject: Identity) -> Json:
-        via, role = self.way
-        return {
-            "bindings": self.bindings,
-            "role_kind": role.kind,
-            "role": role.name,
-            "through": list(self.gift.path),
-            "group": via.name if via != subject else "",
-            "rights": list(rights_of(self.gift.mask)),
-        }
-
-
 @dataclass(frozen=True)
 class Standing:
-    """What somebody has by certain ways: the same for everybody with the same ways."""
+    """What somebody has by certain ways: the same for everybody with the same ways. C(number) tells it from others."""
 
+    number: int
     fate: Fate
     lost: t.Mapping[str, tuple[str, ...]]
     gifts: tuple[tuple[Way, Gift], ...]
@@ -67,61 +48,36 @@ class Standing:
     evicts: bool
 
     @property
-    def key(self) -> tuple[frozenset[tuple[Way, Gift]], bool, bool]:
-        """Places with the same key are told together; bindings that have nothing to do with it don't count."""
-        return frozenset(self.gifts), self.passes_on, self.evicts
-
-
-@dataclass
-class Entry:
-    """A subject in the whole cluster, or in namespaces where it fares alike."""
-
-    subject: Identity
-    standing: Standing
-    whole_cluster: bool
-    members: tuple[str, ...]
-    namespaces: list[str] = field(default_factory=list)
-    bindings: dict[Way, dict[str, None]] = field(default_factory=dict)
-
-    @property
     def loses(self) -> bool:
-        return bool(self.standing.fate.lost)
+        return bool(self.fate.lost)
 
     @property
-    def pairs(self) -> int:
-        """How many namespaces it is about; 0 for the whole cluster."""
-        return len(self.namespaces)
+    def identity(self) -> t.Hashable:
+        """All but the number."""
+        return self.fate, tuple(self.lost.items()), self.gifts, self.passes_on, self.evicts
 
     def to_dict(self) -> Json:
-        """As the result has it."""
-        standing, subject = self.standing, self.subject
-        destiny = standing.fate
-        after = rights_of(destiny.after)
+        """As the result has it, once for all its entries."""
+        fate = self.fate
         return {
-            "subject": subject.text,
-            "kind": subject.kind,
-            "name": subject.name,
-            "namespace": subject.namespace,
-            "members": list(self.members),
-            "system": subject.is_system,
-            "scope": "cluster" if self.whole_cluster else "namespaces",
-            "namespaces": self.namespaces,
-            "rights": _flags(destiny.now),
-            "may_migrate": bool(destiny.now & STARTS),
-            "chains": [Chain(way, gift, list(self.bindings[way])).to_dict(subject) for way, gift in standing.gifts],
-            "loses": self.loses,
-            "reason": destiny.reason,
+            "chains": [
+                {
+                    "role_kind": role.kind, "role": role.name, "through": list(gift.path), "group": group,
+                    "rights": list(rights_of(gift.mask)),
+                }
+                for (group, role), gift in self.gifts
+            ],
             "after_update": {
-                "rights": _flags(destiny.after),
-                "may_migrate": bool(destiny.after & STARTS),
-                "lost": list(destiny.lost),
-                "gained": list(destiny.gained),
-                "reason_code": destiny.code,
-                "lasts": destiny.lasts and bool(after),
+                "rights": _flags(fate.after),
+                "may_migrate": bool(fate.after & STARTS),
+                "lost": list(fate.lost),
+                "gained": list(fate.gained),
+                "reason_code": fate.code,
+                "lasts": fate.lasts and bool(fate.after),
             },
-            "outlooks": {scenario: list(lost) for scenario, lost in standing.lost.items()},
-            "may_pass_on": standing.passes_on,
-            "may_evict": standing.evicts,
+            "outlooks": {scenario: list(lost) for scenario, lost in self.lost.items()},
+            "may_pass_on": self.passes_on,
+            "may_evict": self.evicts,
         }
 
 
@@ -130,7 +86,49 @@ def _flags(mask: int) -> dict[str, bool]:
     return {name: name in held for name in RIGHTS}
 
 
-Place = tuple[bool, tuple[frozenset[tuple[Way, Gift]], bool, bool]]
+@dataclass
+class Entry:
+    """A subject in the whole cluster, or in namespaces where it fares alike. C(bindings): their names, by that of the role."""
+
+    subject: Identity
+    standing: Standing
+    whole_cluster: bool
+    namespaces: list[str] = field(default_factory=list)
+    bindings: dict[str, dict[str, None]] = field(default_factory=dict)
+
+    @property
+    def loses(self) -> bool:
+        return self.standing.loses
+
+    @property
+    def pairs(self) -> int:
+        """How many namespaces it is about; 0 for the whole cluster."""
+        return len(self.namespaces)
+
+    def to_dict(self) -> Json:
+        """As the result has it: short, since a large cluster has thousands."""
+        standing, subject = self.standing, self.subject
+        entry: Json = {
+            "subject": subject.text,
+            "kind": subject.kind,
+            "name": subject.name,
+            "namespace": subject.namespace,
+            "scope": "cluster" if self.whole_cluster else "namespaces",
+            "namespaces": self.namespaces,
+            "rights": _flags(standing.fate.now),
+            "may_migrate": bool(standing.fate.now & STARTS),
+            "bindings": {role: list(names) for role, names in self.bindings.items()},
+            "way": standing.number,
+            "loses": standing.loses,
+            "reason": standing.fate.reason,
+        }
+        if subject.is_system:
+            entry["system"] = True
+        return entry
+
+
+#: The whole cluster or not, and the number of a standing.
+Place = tuple[bool, int]
 
 
 class Listing:
@@ -138,7 +136,9 @@ class Listing:
 
     def __init__(self, access: Access, scope: Scope) -> None:
         self._access, self._scope = access, scope
-        self._standings: dict[frozenset[Way], Standing] = {}
+        self._by_ways: dict[frozenset[Way], Standing] = {}
+        #: Those that tell themselves apart; bindings that have nothing to do with live migration don't make a difference.
+        self._different: dict[t.Hashable, Standing] = {}
         self.system_left_out = 0
         self.unexpanded: list[str] = []
 
@@ -175,27 +175,32 @@ class Listing:
                 self._file(found, subject, everywhere + access.grants(identities, namespace), namespace)
         return list(found.values())
 
+    def standings(self) -> list[Standing]:
+        """All that were found, by number."""
+        return list(self._different.values())
+
     def _file(self, found: dict[Place, Entry], subject: Identity, grants: tuple[tuple[Identity, Grant], ...], namespace: str) -> None:
-        ways = frozenset((via, grant.role) for via, grant in grants)
-        standing = self._standing(ways)
+        standing = self._standing(frozenset(("" if via == subject else via.name, grant.role) for via, grant in grants))
         if not (standing.fate.now or standing.fate.after):
             return
-        key = namespace == CLUSTER, standing.key
-        entry = found.get(key)
+        place = namespace == CLUSTER, standing.number
+        entry = found.get(place)
         if entry is None:
-            entry = found[key] = Entry(subject, standing, namespace == CLUSTER, self._access.groups.members(subject))
+            entry = found[place] = Entry(subject, standing, namespace == CLUSTER)
         if namespace != CLUSTER:
             entry.namespaces.append(namespace)
-        for via, grant in grants:
-            entry.bindings.setdefault((via, grant.role), {})[grant.text] = None
+        for dummy, grant in grants:
+            if self._access.book.powers(grant.role).matters:
+                entry.bindings.setdefault(grant.role.name, {})[grant.text] = None
 
     def _standing(self, ways: frozenset[Way]) -> Standing:
-        found = self._standings.get(ways)
+        found = self._by_ways.get(ways)
         if found is None:
-            found = self._standings[ways] = self._judge(sorted(ways))
+            judged = self._judge(len(self._different), sorted(ways))
+            found = self._by_ways[ways] = self._different.setdefault(judged.identity, judged)
         return found
 
-    def _judge(self, ways: t.Sequence[Way]) -> Standing:
+    def _judge(self, number: int, ways: t.Sequence[Way]) -> Standing:
         book = self._access.book
         masks = dict.fromkeys(outlook.SCENARIOS, 0)
         for dummy, role in ways:
@@ -206,6 +211,7 @@ class Listing:
         later = tuple((way, gift) for way in ways for gift in book.gifts(way[1], self._scope.outlook))
         destiny = fate(now, after, [gift for dummy, gift in gifts], [gift for dummy, gift in later], book.temporary_role)
         return Standing(
+            number,
             destiny,
             {scenario: rights_of(now & ~masks[scenario]) for scenario in outlook.OUTLOOKS},
             # Who has nothing yet has it by the ways of later.

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 from . import outlook
 from .rbac import Roles
-from .role_powers import Gift, gifts_of, mask_of, own_gift, rights_of
+from .role_powers import ANY_RIGHT, Gift, gifts_of, mask_of, own_gift, rights_of
 from .roles import TEMPORARY_ROLE, Json
 from .snapshot import Snapshot
 from .subjects import Identity, of_binding
@@ -44,17 +44,17 @@ class Grant(t.NamedTuple):
 
 @dataclass(frozen=True)
 class Powers:
-    """What a role gives in each scenario: bits of role_powers."""
+    """What a role gives in each scenario: bits of role_powers. C(matters): whether that is live migration in any of them."""
 
     masks: t.Mapping[str, int]
+    matters: bool
+
+    @classmethod
+    def of(cls, masks: t.Mapping[str, int]) -> Powers:
+        return cls(masks, any(mask & ANY_RIGHT for mask in masks.values()))
 
     def __bool__(self) -> bool:
         return any(self.masks.values())
-
-    @property
-    def matters(self) -> bool:
-        """Whether it gives live migration now or after the update."""
-        return any(rights_of(mask) for mask in self.masks.values())
 
 
 class RoleBook:
@@ -83,10 +83,10 @@ class RoleBook:
         found = self._powers.get(key)
         if found is None:
             if key.kind == "ClusterRole":
-                found = Powers({scenario: masks.get(key.name, 0) for scenario, masks in self._masks.items()})
+                found = Powers.of({scenario: masks.get(key.name, 0) for scenario, masks in self._masks.items()})
             else:
                 mask = mask_of((self._roles.get((key.namespace, key.name)) or {}).get("rules"))
-                found = Powers(dict.fromkeys(self._masks, mask))
+                found = Powers.of(dict.fromkeys(self._masks, mask))
             self._powers[key] = found
         return found
 

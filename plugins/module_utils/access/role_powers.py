@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import functools
 import typing as t
 from dataclasses import dataclass
 
@@ -51,6 +52,7 @@ def mask_of(rules: Rules | None) -> int:
     return found
 
 
+@functools.cache
 def rights_of(mask: int) -> tuple[str, ...]:
     """The names of the rights in a mask."""
     return tuple(name for name, bit in RIGHT_BITS.items() if mask & bit)
