@@ -5,13 +5,14 @@
 
 from __future__ import annotations
 
+import asyncio
 import ssl
 from collections.abc import Callable
 from dataclasses import dataclass
 from enum import Enum
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
 
 import aiohttp
 import yaml
@@ -68,6 +69,7 @@ class CountingProxy:
         self.killed = False
         self.calls: list[Call] = []
         self.url = ""
+        self._handling: set[asyncio.Task[Any]] = set()
 
     async def __aenter__(self) -> Self:
         connector = aiohttp.TCPConnector(ssl=self._tls, limit=0)
@@ -83,8 +85,11 @@ class CountingProxy:
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        await self._session.close()
+        for task in self._handling:
+            task.cancel()
+        await asyncio.gather(*self._handling, return_exceptions=True)
         await self._runner.cleanup()
+        await self._session.close()
 
     def write_kubeconfig(self, path: Path) -> Path:
         """A kubeconfig that leads to the proxy."""
@@ -108,6 +113,19 @@ class CountingProxy:
         return True
 
     async def _handle(self, request: web.BaseRequest) -> web.StreamResponse:
+        task = asyncio.current_task()
+        if task is not None:
+            self._handling.add(task)
+            task.add_done_callback(self._handling.discard)
+        try:
+            return await self._forward(request)
+        except (ConnectionError, aiohttp.ClientError):
+            # The client has gone, or the server has ended a watch the hard way: either is the client's to notice.
+            if request.transport is not None:
+                request.transport.abort()
+            return web.Response(status=502)
+
+    async def _forward(self, request: web.BaseRequest) -> web.StreamResponse:
         if self.killed:
             return web.Response(status=503, text="the client is dead")
         self.calls.append(Call(request.method, request.raw_path))
@@ -132,16 +150,11 @@ class CountingProxy:
                     answer.headers.add(name, value)
             if not streams:
                 answer.content_length = len(content)
-            try:
-                await answer.prepare(request)
-                if streams:
-                    async for chunk in upstream.content.iter_any():
-                        await answer.write(chunk)
-                elif content:
-                    await answer.write(content)
-                await answer.write_eof()
-            except (ConnectionError, aiohttp.ClientError):
-                # The client has gone, or the server has ended a watch the hard way: either is the client's to notice.
-                if request.transport is not None:
-                    request.transport.abort()
+            await answer.prepare(request)
+            if streams:
+                async for chunk in upstream.content.iter_any():
+                    await answer.write(chunk)
+            elif content:
+                await answer.write(content)
+            await answer.write_eof()
             return answer
