@@ -4,6 +4,8 @@
 """A cluster-admin's client and a namespace of its own for each test that talks to the shared engine."""
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import itertools
 import os
 import typing as t
@@ -15,6 +17,16 @@ from ..support.api import Api
 from .waiting import eventually
 
 _NUMBERS = itertools.count()
+
+
+def pytest_asyncio_loop_factories() -> dict[str, t.Callable[[], asyncio.AbstractEventLoop]]:
+    """What runs in this process runs on both loops that an engine may have."""
+    factories: dict[str, t.Callable[[], asyncio.AbstractEventLoop]] = {"asyncio": asyncio.SelectorEventLoop}
+    with contextlib.suppress(ImportError):
+        import uvloop
+
+        factories["uvloop"] = uvloop.new_event_loop
+    return factories
 
 
 @pytest.fixture(scope="session")

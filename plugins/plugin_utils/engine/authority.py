@@ -11,6 +11,7 @@ import ipaddress
 import os
 import pathlib
 import ssl
+import tempfile
 import typing as t
 
 import yaml
@@ -21,21 +22,28 @@ with contextlib.suppress(ImportError):
     from cryptography.hazmat.primitives.asymmetric import ec
     from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
+CA_CERTIFICATE, CA_KEY, SERVICE_ACCOUNT_KEY = "ca.crt", "ca.key", "service-account.key"
 ADMIN = ("kubernetes-admin", ("system:masters",))
 _LIFETIME = datetime.timedelta(days=365)
-_FILES = ("ca.crt", "ca.key", "server.crt", "server.key", "service-account.key")
 
 User = tuple[str, tuple[str, ...]]
 """Name and groups: what a client certificate says of its holder."""
 
 
 def write_private(path: pathlib.Path, content: str | bytes) -> None:
-    """Write a file that only its owner can read, as a whole or not at all."""
-    fresh = path.with_name(f".{path.name}.new")
-    file = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-    with os.fdopen(file, "wb") as writer:
-        writer.write(content.encode() if isinstance(content, str) else content)
-    os.replace(fresh, path)
+    """Write a file that only its owner can read, as a whole or not at all. Raises OSError."""
+    fresh = path.with_name(f".{path.name}.{os.getpid()}.new")
+    fresh.unlink(missing_ok=True)
+    file = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    try:
+        with os.fdopen(file, "wb") as writer:
+            writer.write(content.encode() if isinstance(content, str) else content)
+            writer.flush()
+            os.fsync(writer.fileno())
+        os.replace(fresh, path)
+    except OSError:
+        fresh.unlink(missing_ok=True)
+        raise
 
 
 def _key_pem(key: ec.EllipticCurvePrivateKey) -> bytes:
@@ -50,18 +58,32 @@ def _load_key(content: bytes) -> ec.EllipticCurvePrivateKey:
 
 
 class Authority:
-    """Keys and certificates (ECDSA P-256), kept in a directory so that a restarted engine is the same cluster to its clients."""
+    """Keys and certificates (ECDSA P-256). `addresses` are those that the server is reached at besides loopback's."""
 
-    def __init__(self, directory: pathlib.Path, addresses: t.Iterable[str] = ("127.0.0.1", "::1")) -> None:
-        """Take over what the directory holds, or make it all. Raises OSError, ValueError."""
-        directory.mkdir(parents=True, exist_ok=True, mode=0o700)
-        self._directory = directory
-        if not all((directory / name).exists() for name in _FILES):
-            self._make()
-        self._key = _load_key((directory / "ca.key").read_bytes())
-        self._certificate = x509.load_pem_x509_certificate((directory / "ca.crt").read_bytes())
-        self.service_account_key = _load_key((directory / "service-account.key").read_bytes())
-        self._make_server(addresses)
+    def __init__(self, directory: pathlib.Path | None = None, addresses: t.Iterable[str] = ()) -> None:
+        """With a directory they are kept there, or taken over from it, so that a restarted engine is the same cluster to its clients.
+
+        Raises OSError, ValueError with a sentence.
+        """
+        if directory is None:
+            files = _make()
+        else:
+            directory.mkdir(parents=True, exist_ok=True, mode=0o700)
+            names = (CA_KEY, SERVICE_ACCOUNT_KEY, CA_CERTIFICATE)
+            if not (directory / CA_CERTIFICATE).exists():
+                # The certificate comes last: where it is, everything is.
+                for name, content in _make().items():
+                    write_private(directory / name, content)
+            files = {name: (directory / name).read_bytes() for name in names}
+        try:
+            self._key = _load_key(files[CA_KEY])
+            self._certificate = x509.load_pem_x509_certificate(files[CA_CERTIFICATE])
+            self.service_account_key = _load_key(files[SERVICE_ACCOUNT_KEY])
+        except ValueError as error:
+            raise ValueError(
+                f"the keys in {directory} can't be read ({error}): restore them from a copy, or remove the data directory to begin anew"
+            ) from error
+        self._server_certificate, self._server_key = self._server(addresses)
 
     @property
     def certificate_pem(self) -> str:
@@ -72,8 +94,12 @@ class Authority:
         """TLS of the server; clients may show a certificate of this authority."""
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         context.minimum_version = ssl.TLSVersion.TLSv1_2
-        context.load_cert_chain(self._directory / "server.crt", self._directory / "server.key")
-        context.load_verify_locations(cafile=str(self._directory / "ca.crt"))
+        with tempfile.TemporaryDirectory(prefix="okd-virt-engine-") as scratch:
+            # Python takes a server's key from a file only.
+            path = pathlib.Path(scratch) / "server.pem"
+            write_private(path, self._server_key + self._server_certificate)
+            context.load_cert_chain(path)
+        context.load_verify_locations(cadata=self.certificate_pem)
         context.verify_mode = ssl.CERT_OPTIONAL
         return context
 
@@ -106,33 +132,17 @@ class Authority:
             sort_keys=False,
         )
 
-    def _make(self) -> None:
+    def _server(self, addresses: t.Iterable[str]) -> tuple[bytes, bytes]:
         key = ec.generate_private_key(ec.SECP256R1())
-        name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "okd.virt engine")])
-        now = datetime.datetime.now(datetime.UTC)
-        certificate = (
-            x509.CertificateBuilder().subject_name(name).issuer_name(name).public_key(key.public_key())
-            .serial_number(x509.random_serial_number()).not_valid_before(now - datetime.timedelta(days=1)).not_valid_after(now + 10 * _LIFETIME)
-            .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
-            .add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False)
-            .add_extension(_key_usage(signs=True), critical=True)
-            .sign(key, hashes.SHA256())
-        )
-        write_private(self._directory / "ca.key", _key_pem(key))
-        write_private(self._directory / "service-account.key", _key_pem(ec.generate_private_key(ec.SECP256R1())))
-        write_private(self._directory / "ca.crt", certificate.public_bytes(serialization.Encoding.PEM))
-
-    def _make_server(self, addresses: t.Iterable[str]) -> None:
-        key = ec.generate_private_key(ec.SECP256R1())
-        names: list[x509.GeneralName] = [x509.DNSName(name) for name in ("localhost", "kubernetes", "kubernetes.default.svc")]
-        names += [x509.IPAddress(ipaddress.ip_address(address)) for address in dict.fromkeys(("127.0.0.1", "::1", *addresses))]
+        names: dict[str, x509.GeneralName] = {name: x509.DNSName(name) for name in ("localhost", "kubernetes", "kubernetes.default.svc")}
+        for address in ("127.0.0.1", "::1", *addresses):
+            names[address] = _general_name(address)
         subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "kube-apiserver")])
         certificate = (
-            self._builder(subject, key).add_extension(x509.SubjectAlternativeName(names), critical=False)
+            self._builder(subject, key).add_extension(x509.SubjectAlternativeName(names.values()), critical=False)
             .add_extension(x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH]), critical=False).sign(self._key, hashes.SHA256())
         )
-        write_private(self._directory / "server.key", _key_pem(key))
-        write_private(self._directory / "server.crt", certificate.public_bytes(serialization.Encoding.PEM))
+        return certificate.public_bytes(serialization.Encoding.PEM), _key_pem(key)
 
     def _builder(self, subject: x509.Name, key: ec.EllipticCurvePrivateKey) -> x509.CertificateBuilder:
         now = datetime.datetime.now(datetime.UTC)
@@ -144,6 +154,33 @@ class Authority:
             .add_extension(x509.AuthorityKeyIdentifier.from_issuer_subject_key_identifier(issuer), critical=False)
             .add_extension(_key_usage(signs=False), critical=True)
         )
+
+
+def _make() -> dict[str, bytes]:
+    """The files of a new authority."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "okd.virt engine")])
+    now = datetime.datetime.now(datetime.UTC)
+    certificate = (
+        x509.CertificateBuilder().subject_name(name).issuer_name(name).public_key(key.public_key())
+        .serial_number(x509.random_serial_number()).not_valid_before(now - datetime.timedelta(days=1)).not_valid_after(now + 10 * _LIFETIME)
+        .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
+        .add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False)
+        .add_extension(_key_usage(signs=True), critical=True)
+        .sign(key, hashes.SHA256())
+    )
+    return {
+        CA_KEY: _key_pem(key),
+        SERVICE_ACCOUNT_KEY: _key_pem(ec.generate_private_key(ec.SECP256R1())),
+        CA_CERTIFICATE: certificate.public_bytes(serialization.Encoding.PEM),
+    }
+
+
+def _general_name(address: str) -> x509.GeneralName:
+    try:
+        return x509.IPAddress(ipaddress.ip_address(address))
+    except ValueError:
+        return x509.DNSName(address)
 
 
 def _key_usage(signs: bool) -> x509.KeyUsage:

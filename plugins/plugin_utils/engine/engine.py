@@ -5,8 +5,8 @@
 from __future__ import annotations
 
 import dataclasses
+import datetime
 import pathlib
-import tempfile
 import typing as t
 
 from . import clusters, kubernetes, kubevirt, okd
@@ -21,15 +21,13 @@ from .interface import Ref
 from .kinds import Registry
 from .kubernetes.resources import Served
 from .kubevirt import subresource_api
-from .server import Server
+from .server import Server, server_names
 from .store.journal import Journal
 from .store.store import Store
 
 RELEASES = ("4.18", "4.19")
 FLAVOURS = ("okd", "openshift")
-_LOADED = "loaded"
-"""File in a data directory that says that its cluster is whole."""
-_ANY_ADDRESS = ("0.0.0.0", "::")  # noqa: S104 compared with, not bound to
+_NAMESPACES = ("", "namespaces")
 
 
 @dataclasses.dataclass
@@ -56,11 +54,14 @@ class Engine:
         """Raises ValueError for options that can't be, journal.InUse, journal.Damaged, OSError."""
         self.options = options
         self.sample = clusters.find(options.cluster, options.release, options.flavour, options.parameters)
-        self.clock = make_clock(options.speed)
-        self._scratch: tempfile.TemporaryDirectory[str] | None = None
-        keys = options.data_dir / "pki" if options.data_dir is not None else self._temporary()
-        self.store = Store(self._journal())
-        self.authority = Authority(keys, (options.address,) if options.address not in _ANY_ADDRESS else ())
+        self._journal = Journal(options.data_dir) if options.data_dir is not None else None
+        # A cluster that is new is kept once it is whole: until then nobody has seen it.
+        self.store = Store(self._journal if self._journal is not None and self._journal.exists else None)
+        if self._journal is not None:
+            self._check(self._journal.about)
+        self.clock = make_clock(options.speed, _latest(self.store))
+        keys = options.data_dir / "pki" if options.data_dir is not None else None
+        self.authority = Authority(keys, server_names(options.address))
         self.registry = Registry()
         subresource_api.serve(self.registry)
         self.api = ApiServer(self.store, self.registry, self.clock, self.authority.service_account_key)
@@ -71,15 +72,19 @@ class Engine:
         )
         self.controllers: list[Controller] = []
 
-    def _journal(self) -> Journal | None:
-        directory = self.options.data_dir
-        if directory is None:
-            return None
-        journal = Journal(directory)
-        if not (directory / _LOADED).exists():
-            # An engine was killed while it loaded its sample cluster.
-            journal.discard()
-        return journal
+    @property
+    def about(self) -> dict[str, t.Any]:
+        """What a data directory remembers of the cluster in it."""
+        options = self.options
+        return {"cluster": options.cluster, "release": options.release, "flavour": options.flavour, "sizes": options.parameters}
+
+    def _check(self, kept: dict[str, t.Any]) -> None:
+        different = {name: value for name, value in kept.items() if self.about.get(name) != value}
+        if different:
+            held = ", ".join(f"{name} {value}" for name, value in kept.items() if value)
+            raise ValueError(
+                f"the data directory {self.options.data_dir} holds another cluster ({held}): ask for that one, or choose another directory"
+            )
 
     @property
     def users(self) -> list[User]:
@@ -88,7 +93,7 @@ class Engine:
 
     async def start(self) -> None:
         """Load the sample cluster unless the data directory holds one, start the controllers, then serve. Raises OSError."""
-        if not self.store.count(NAMESPACES_KEY):
+        if not self.store.count(_NAMESPACES):
             await self._bootstrap()
         self.controllers = [
             *kubernetes.start(self.admin, self.clock, self.served, self.authority.certificate_pem),
@@ -97,7 +102,7 @@ class Engine:
         ]
         await self.server.start()
         if self.options.kubeconfig is not None:
-            self.options.kubeconfig.parent.mkdir(parents=True, exist_ok=True)
+            self.options.kubeconfig.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
             write_private(self.options.kubeconfig, self.authority.kubeconfig(self.server.url, self.options.cluster, self.users))
 
     async def stop(self) -> None:
@@ -107,8 +112,6 @@ class Engine:
         self.store.close()
         if self._audit_log is not None:
             self._audit_log.close()
-        if self._scratch is not None:
-            self._scratch.cleanup()
 
     def served(self) -> t.Iterator[Served]:
         """Every stored resource that can be listed, in its preferred version."""
@@ -125,13 +128,17 @@ class Engine:
         await self.sample.build(self.admin, self.clock)
         # Nobody has seen what came before: a watch from there is too old, as on a cluster that has run for long.
         self.store.compact()
-        if self.options.data_dir is not None:
-            await self.store.flushed(self.store.version)
-            (self.options.data_dir / _LOADED).touch()
-
-    def _temporary(self) -> pathlib.Path:
-        self._scratch = tempfile.TemporaryDirectory(prefix="okd-virt-engine-")
-        return pathlib.Path(self._scratch.name)
+        if self._journal is not None:
+            self.store.keep(self._journal, self.about)
 
 
-NAMESPACES_KEY = ("", "namespaces")
+def _latest(store: Store) -> datetime.datetime | None:
+    """The latest moment that the objects know of: a cluster's time does not go back when its engine is started again."""
+    times = [
+        moment for resource in store.resources() for stored in store.list(resource)
+        for moment in (
+            stored.value["metadata"].get("creationTimestamp"),
+            *(entry.get("time") for entry in stored.value["metadata"].get("managedFields") or ()),
+        ) if moment
+    ]
+    return datetime.datetime.fromisoformat(max(times)) if times else None

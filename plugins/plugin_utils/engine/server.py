@@ -7,7 +7,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
-import logging
+import socket
 import ssl
 import time
 import typing as t
@@ -15,17 +15,24 @@ import typing as t
 with contextlib.suppress(ImportError):
     from aiohttp import web
 
+from . import errors
 from .apiserver.chain import ApiServer
-from .apiserver.request import Request, Response, WatchResponse
+from .apiserver.request import Request, Response, WatchResponse, request_info
 from .clock import Clock
-from .errors import StatusError
 from .store.store import Store
 
-_LOG = logging.getLogger(__name__)
 _BODY_LIMIT = 16 * 1024 * 1024
+"""Bytes that are read at most; the API server refuses far less."""
 _STALLED = 30.0
 """Real seconds that a watch's reader may leave the connection full before it is dropped."""
 _GRACE = 3.0
+"""Real seconds that requests have to finish when the server stops."""
+_ANY = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 compared with, not bound to
+
+
+def server_names(address: str) -> tuple[str, ...]:
+    """What clients call a server that listens on an address, besides loopback's names."""
+    return (socket.gethostname(),) if address in _ANY else (address,)
 
 
 class Server:
@@ -42,9 +49,15 @@ class Server:
         self._watches: set[asyncio.Task[t.Any]] = set()
         self.url = ""
 
+    @property
+    def watches(self) -> int:
+        """How many watches are being read."""
+        return len(self._watches)
+
     async def start(self) -> None:
         """Raises OSError when the address can't be had."""
-        server = web.Server(t.cast(t.Any, self._handle), access_log=None, tcp_keepalive=True)
+        # A client that leaves ends its watch at once. Other requests wait for nothing but their body and the disk.
+        server = web.Server(t.cast(t.Any, self._handle), access_log=None, tcp_keepalive=True, handler_cancellation=True)
         self._runner = web.ServerRunner(server, shutdown_timeout=_GRACE)
         await self._runner.setup()
         site = web.TCPSite(self._runner, self._address, self._port, ssl_context=self._tls, backlog=1024)
@@ -54,10 +67,14 @@ class Server:
             await self._runner.cleanup()
             raise
         host, port = self._runner.addresses[0][:2]
+        host = _ANY.get(host, host)
         self.url = f"https://[{host}]:{port}" if ":" in host else f"https://{host}:{port}"
 
     async def stop(self) -> None:
         """End watches, finish requests, close connections."""
+        self._store.end_watches()
+        if self._watches:
+            await asyncio.wait(tuple(self._watches), timeout=_GRACE)
         for task in tuple(self._watches):
             task.cancel()
         if self._runner is not None:
@@ -73,16 +90,24 @@ class Server:
             self._audit(request, answer.status, started)
             return await self._stream(raw, answer)
         if answer.version:
-            await self._store.flushed(answer.version)
+            answer = await self._durable(answer)
         self._audit(request, answer.status, started)
         return _plain(answer)
+
+    async def _durable(self, answer: Response) -> Response:
+        """The answer to a write when that is on disk, or that it will never be."""
+        try:
+            await self._store.flushed(answer.version)
+        except OSError as error:
+            failure = errors.internal(str(error.strerror or error))
+            return Response(failure.code, json.dumps(failure.to_status()).encode())
+        return answer
 
     async def _stream(self, raw: web.BaseRequest, answer: WatchResponse) -> web.StreamResponse:
         response = web.StreamResponse(status=answer.status, headers={**answer.headers, "Content-Type": answer.content_type})
         response.enable_chunked_encoding()
-        task = asyncio.current_task()
-        if task is not None:
-            self._watches.add(task)
+        task = t.cast("asyncio.Task[t.Any]", asyncio.current_task())
+        self._watches.add(task)
         try:
             await response.prepare(raw)
             async for frame in answer.frames:
@@ -91,32 +116,24 @@ class Server:
             await response.write_eof()
         except (ConnectionError, TimeoutError):
             # The reader left, or reads so slowly that it has to list anew anyway.
-            raw.transport.abort() if isinstance(raw.transport, asyncio.Transport) else None
+            if raw.transport is not None:
+                t.cast(asyncio.WriteTransport, raw.transport).abort()
         finally:
-            if task is not None:
-                self._watches.discard(task)
-            with contextlib.suppress(Exception):
-                await answer.frames.aclose()
+            self._watches.discard(task)
+            await answer.frames.aclose()
         return response
 
     def _audit(self, request: Request, status: int, started: float) -> None:
         if self._audit_log is None:
             return
+        info = request_info(request)
         entry = {
-            "time": self._clock.micro_timestamp(), "verb": request.method, "uri": request.target, "status": status,
-            "user": _user(self._api, request), "agent": request.headers.get("User-Agent", ""),
-            "milliseconds": round(1000 * (time.monotonic() - started), 3),
+            "time": self._clock.micro_timestamp(), "verb": info.verb, "method": request.method, "uri": request.target, "status": status,
+            "user": self._api.user_name(request), "as": request.headers.get("Impersonate-User", ""),
+            "agent": request.headers.get("User-Agent", ""), "milliseconds": round(1000 * (time.monotonic() - started), 3),
         }
         self._audit_log.write(json.dumps(entry, separators=(",", ":")) + "\n")
         self._audit_log.flush()
-
-
-def _user(api: ApiServer, request: Request) -> str:
-    """Whom the request acts as; empty for nobody that is known."""
-    try:
-        return request.headers.get("Impersonate-User") or api.authenticator.authenticate(request).name
-    except StatusError:
-        return ""
 
 
 async def _body(raw: web.BaseRequest) -> bytes:

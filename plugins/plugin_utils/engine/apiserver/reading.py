@@ -14,7 +14,7 @@ import typing as t
 
 from .. import errors
 from ..kinds import Kind
-from ..store.store import Expired, Store, Stored
+from ..store.store import Expired, Store, Stored, list_order
 from .options import ListOptions, resource_version
 from .resources import Call, Object, Result
 from .selectors import parse_field_selector, parse_label_selector
@@ -103,7 +103,7 @@ def _continued(store: Store, kind: Kind, namespace: str, options: ListOptions) -
             items = store.list_at(kind.resource, namespace or None, version)
         except Expired as error:
             raise errors.continue_expired(_encoded(-1, options.continue_token)) from error
-    return items, version, bisect.bisect_left(items, key, key=lambda stored: (stored.namespace, stored.name))
+    return items, version, bisect.bisect_left(items, list_order(key), key=lambda stored: list_order((stored.namespace, stored.name)))
 
 
 def _token(version: int, last: Stored, namespace: str) -> str:

@@ -4,7 +4,7 @@
 """The store on disk: one file, appended to, so that every acknowledged write survives the process and the machine.
 
 The file holds a header, the objects at the time of the last compaction, and every write since; each line is a checksum and a JSON
-record. A compaction writes a new file and renames it over the old one. A copy of the file is a backup.
+record. A compaction writes a new file beside it and renames that over the old one. A copy of the file is a backup.
 """
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ import asyncio
 import collections.abc
 import contextlib
 import fcntl
+import logging
 import os
 import pathlib
 import typing as t
@@ -23,9 +24,10 @@ with contextlib.suppress(ImportError):
 from .stored import Stored
 
 FORMAT = "okd.virt engine journal 1"
+COMPACT_AFTER = 8 * 1024 * 1024
+"""Bytes of records since the last compaction, at least; as many as the objects took when that is more."""
 _NAME, _LOCK = "journal", "lock"
-_COMPACT_AFTER = 64 * 1024 * 1024
-"""Bytes of records since the last compaction."""
+_LOG = logging.getLogger(__name__)
 
 
 class Damaged(Exception):
@@ -73,43 +75,48 @@ class Journal:
         except OSError as error:
             os.close(self._lock)
             raise InUse(f"The data directory {directory} is in use by another engine: stop that one or choose another directory.") from error
+        for left in directory.glob(f"{_NAME}.*.new"):
+            left.unlink()
         self._file = -1
         self._length = self._base = 0
         self._written = self._synced = 0
         self._sync: asyncio.Task[None] | None = None
+        self._broken: OSError | None = None
+        self._compaction: asyncio.Task[None] | None = None
+        self._since: list[bytes] | None = None
+        self.about: dict[str, t.Any] = {}
         self.version = 0
 
     @property
-    def wants_compaction(self) -> bool:
-        return self._length - self._base > max(_COMPACT_AFTER, self._base)
-
-    def discard(self) -> None:
-        """Begin anew: what is here was never served to anybody."""
-        self._path.unlink(missing_ok=True)
+    def exists(self) -> bool:
+        """Whether there is something to recover."""
+        return self._path.exists()
 
     def recover(self) -> list[Stored]:
         """The objects as of the last whole record, which may be cut off at the end by a crash; opens the file for appending.
 
-        Raises Damaged when anything but the end is wrong.
+        Sets `version` and `about`. Without a file an empty one is begun. Raises Damaged when anything but the end is wrong.
         """
-        if not self._path.exists():
-            self.compact((), 0)
+        if not self.exists:
+            self.begin((), 0, {})
             return []
-        content = self._path.read_bytes()
-        lines = content.splitlines(keepends=True)
+        lines = self._path.read_bytes().splitlines(keepends=True)
         header = _parse(lines[0]) if lines else None
         if not isinstance(header, dict) or header.get("format") != FORMAT:
             raise self._damaged(1, "the header is missing or altered")
+        snapshot: int = header["objects"]
+        if len(lines) - 1 < snapshot:
+            raise self._damaged(len(lines), f"{snapshot} objects were announced, {len(lines) - 1} are there")
         objects: dict[tuple[str, str, str, str], Stored] = {}
-        length = len(lines[0])
-        self.version = header["version"]
-        for number, line in enumerate(lines[1:], 2):
+        length = base = len(lines[0])
+        self.version, self.about = header["version"], header.get("about", {})
+        for number, line in enumerate(lines[1:], 1):
             record = _parse(line)
             if record is None:
                 # Only a record that was cut off can be one that nobody was promised.
-                if number == len(lines) and number > header["objects"] + 1 and not line.endswith(b"\n"):
+                if number > snapshot and number == len(lines) - 1 and not line.endswith(b"\n"):
                     break
-                raise self._damaged(number, "the checksum does not fit")
+                raise self._damaged(number + 1, "the checksum does not fit")
             version, group, plural, namespace, name, value = record
             key = (group, plural, namespace, name)
             if value is None:
@@ -118,10 +125,21 @@ class Journal:
                 objects[key] = Stored((group, plural), namespace, name, version, value, orjson.dumps(value))
             self.version = max(self.version, version)
             length += len(line)
-        if len(lines) - 1 < header["objects"]:
-            raise self._damaged(len(lines), f"{header['objects']} objects were announced, {len(lines) - 1} are there")
-        self._open(length)
+            if number <= snapshot:
+                base = length
+        file = os.open(self._path, os.O_WRONLY | os.O_APPEND)
+        os.ftruncate(file, length)
+        self._take(file, length, base, self.version)
         return list(objects.values())
+
+    def begin(self, objects: collections.abc.Iterable[Stored], version: int, about: dict[str, t.Any]) -> None:
+        """Write a file of its own with these objects; `about` is what the reader of recover() wants to know of it. Raises OSError.
+
+        The file is there as a whole or not at all.
+        """
+        self.about = about
+        file, length = self._write_snapshot(objects, version)
+        self._replace(file, length, length, version)
 
     def append(self, stored: Stored, deleted: bool) -> None:
         """Write one record; it is in the hands of the operating system when this returns. Raises OSError, with nothing written."""
@@ -135,10 +153,15 @@ class Journal:
             raise
         self._length += len(line)
         self._written = stored.version
+        if self._since is not None:
+            self._since.append(line)
 
     async def flushed(self, version: int) -> None:
         """Return when everything up to a version is on the disk. Writers that wait together share one flush. Raises OSError."""
         while self._synced < version:
+            if self._broken is not None:
+                # What a disk once failed to keep it does not report a second time.
+                raise OSError(self._broken.errno, f"{self._path}: {self._broken.strerror}; restart the engine when the disk is well")
             if self._sync is None:
                 self._sync = asyncio.create_task(self._flush(), name="journal flush")
             await asyncio.shield(self._sync)
@@ -148,32 +171,85 @@ class Journal:
         try:
             await asyncio.get_running_loop().run_in_executor(None, os.fdatasync, file)
             self._synced = max(self._synced, upto)
+        except OSError as error:
+            _LOG.error("%s can't be written: %s", self._path, error)
+            self._broken = error
         finally:
             os.close(file)
             self._sync = None
 
-    def compact(self, objects: collections.abc.Iterable[Stored], version: int) -> None:
-        """Begin a new file with the present objects. Raises OSError; the old file is good until the new one is whole."""
-        records = [_record(stored) for stored in objects]
-        content = b"".join((_line({"format": FORMAT, "objects": len(records), "version": version}), *records))
-        fresh = self._path.with_suffix(".new")
-        file = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-        with os.fdopen(file, "wb") as writer:
-            writer.write(content)
-            writer.flush()
-            os.fsync(writer.fileno())
-        os.replace(fresh, self._path)
-        folder = os.open(self._directory, os.O_RDONLY)
+    def wants_compaction(self) -> bool:
+        """Whether most of the file is history by now."""
+        return self._compaction is None and self._length - self._base > max(COMPACT_AFTER, self._base)
+
+    def compact(self, objects: collections.abc.Sequence[Stored], version: int) -> asyncio.Task[None]:
+        """Begin a new file with the present objects, in a thread; what is written meanwhile goes to both."""
+        self._since = []
+        self._compaction = asyncio.get_running_loop().create_task(self._compact(objects, version), name="journal compaction")
+        return self._compaction
+
+    async def _compact(self, objects: collections.abc.Sequence[Stored], version: int) -> None:
         try:
-            os.fsync(folder)
+            file, base = await asyncio.get_running_loop().run_in_executor(None, self._write_snapshot, objects, version)
+            since = b"".join(self._since or ())
+            self._finish(file, since)
+            self._replace(file, base + len(since), base, self._written)
+        except OSError as error:
+            # The old file is as good as before, only longer.
+            _LOG.warning("%s could not be compacted: %s", self._path, error)
+            self._base = self._length
         finally:
-            os.close(folder)
-        self._open(len(content))
-        self._base = len(content)
-        self._synced = self._written = max(self._written, version)
+            self._since = self._compaction = None
+
+    def _write_snapshot(self, objects: collections.abc.Iterable[Stored], version: int) -> tuple[int, int]:
+        """Descriptor and length of a new file, on disk, under another name."""
+        records = [_record(stored) for stored in objects]
+        header = _line({"format": FORMAT, "objects": len(records), "version": version, "about": self.about})
+        content = b"".join((header, *records))
+        file = os.open(self._fresh, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_APPEND, 0o600)
+        self._finish(file, content)
+        return file, len(content)
+
+    @staticmethod
+    def _finish(file: int, content: bytes) -> None:
+        """Write to a new file and to the disk, or close it."""
+        try:
+            with os.fdopen(os.dup(file), "wb") as writer:
+                writer.write(content)
+            os.fsync(file)
+        except OSError:
+            os.close(file)
+            raise
+
+    def _replace(self, file: int, length: int, base: int, version: int) -> None:
+        os.replace(self._fresh, self._path)
+        self._take(file, length, base, version)
+        try:
+            folder = os.open(self._directory, os.O_RDONLY)
+            try:
+                os.fsync(folder)
+            finally:
+                os.close(folder)
+        except OSError as error:
+            # Nobody knows which of the two files a crash would leave.
+            self._broken = error
+            raise
+
+    def _take(self, file: int, length: int, base: int, version: int) -> None:
+        """Go on with a file of which everything is on disk."""
+        if self._file >= 0:
+            os.close(self._file)
+        self._file, self._length, self._base = file, length, base
+        self._written = self._synced = version
+
+    @property
+    def _fresh(self) -> pathlib.Path:
+        return self._path.with_name(f"{_NAME}.{os.getpid()}.new")
 
     def close(self) -> None:
         """Flush and let another process have the directory."""
+        if self._compaction is not None:
+            self._compaction.cancel()
         if self._file >= 0:
             os.fdatasync(self._file)
             os.close(self._file)
@@ -181,14 +257,6 @@ class Journal:
         if self._lock >= 0:
             os.close(self._lock)
             self._lock = -1
-
-    def _open(self, length: int) -> None:
-        if self._file >= 0:
-            os.close(self._file)
-        self._file = os.open(self._path, os.O_WRONLY | os.O_APPEND)
-        os.ftruncate(self._file, length)
-        self._length = length
-        self._written = self._synced = self.version
 
     def _damaged(self, line: int, problem: str) -> Damaged:
         return Damaged(

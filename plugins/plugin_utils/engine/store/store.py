@@ -20,7 +20,7 @@ from .stored import Object, ResourceKey, Stored, copy_json
 
 __all__ = (
     "AlreadyExists", "Expired", "NotFound", "Object", "ResourceKey", "Store", "StoreEvent", "Stored", "Subscription", "VersionConflict",
-    "copy_json",
+    "copy_json", "list_order",
 )
 
 
@@ -36,8 +36,17 @@ class VersionConflict(Exception):
     """The object has another version than the writer expected."""
 
 
+def _as_prefix(namespace: str) -> str:
+    return f"{namespace}/"
+
+
+def list_order(key: tuple[str, str]) -> tuple[str, str]:
+    """Sorts (namespace, name) as lists do: by the bytes of namespace/name, so that `a-b` comes before `a`."""
+    return _as_prefix(key[0]), key[1]
+
+
 class _Table:
-    """The objects of one resource, in the order of namespace and name."""
+    """The objects of one resource, in the order of lists."""
 
     def __init__(self) -> None:
         self._objects: dict[str, dict[str, Stored]] = {}
@@ -52,7 +61,7 @@ class _Table:
         namespace, name = stored.namespace, stored.name
         if namespace not in self._objects:
             self._objects[namespace], self._names[namespace] = {}, []
-            bisect.insort(self._namespaces, namespace)
+            bisect.insort(self._namespaces, namespace, key=_as_prefix)
         if name not in self._objects[namespace]:
             bisect.insort(self._names[namespace], name)
             self.count += 1
@@ -65,7 +74,7 @@ class _Table:
         self.count -= 1
         if not names:
             del self._objects[namespace], self._names[namespace]
-            del self._namespaces[bisect.bisect_left(self._namespaces, namespace)]
+            del self._namespaces[bisect.bisect_left(self._namespaces, _as_prefix(namespace), key=_as_prefix)]
 
     def items(self, namespace: str | None) -> list[Stored]:
         if namespace is not None:
@@ -98,7 +107,7 @@ class Store:
         return table.get(namespace, name) if table is not None else None
 
     def list(self, resource: ResourceKey, namespace: str | None = None) -> list[Stored]:
-        """Every object of a resource, of one namespace or of all, by namespace and name."""
+        """Every object of a resource, of one namespace or of all, in list_order."""
         table = self._tables.get(resource)
         return table.items(namespace) if table is not None else []
 
@@ -139,7 +148,7 @@ class Store:
                 objects.pop(key, None)
             else:
                 objects[key] = event.previous
-        return [objects[key] for key in sorted(objects)]
+        return [objects[key] for key in sorted(objects, key=list_order)]
 
     def subscribe(self, resource: ResourceKey, namespace: str | None, since: int) -> Subscription:
         """Every change of a resource after the version `since`. Raises Expired."""
@@ -149,14 +158,23 @@ class Store:
         """Forget what happened so far: older versions are Expired from now on."""
         self._history.compact(self._version)
 
+    def keep(self, journal: Journal, about: dict[str, t.Any]) -> None:
+        """Write down everything in a fresh journal, and all that comes from now on. Raises OSError."""
+        journal.begin(self._everything(), self._version, about)
+        self._journal = journal
+
     async def flushed(self, version: int) -> None:
         """Return when the write of that version is on disk; at once without a journal. Raises OSError when it can't be."""
         if self._journal is not None:
             await self._journal.flushed(version)
 
+    def end_watches(self) -> None:
+        """End every subscription: its reader gets what waits, and then the end."""
+        self._history.close()
+
     def close(self) -> None:
         """End every subscription and the journal."""
-        self._history.close()
+        self.end_watches()
         if self._journal is not None:
             self._journal.close()
 
@@ -188,6 +206,9 @@ class Store:
         else:
             table.put(stored)
         self._history.add(StoreEvent(event, stored, previous, version))
-        if self._journal is not None and self._journal.wants_compaction:
-            self._journal.compact((one for key in self.resources() for one in self.list(key)), version)
+        if self._journal is not None and self._journal.wants_compaction():
+            self._journal.compact(self._everything(), version)
         return stored
+
+    def _everything(self) -> t.List[Stored]:  # noqa: UP006
+        return [one for key in self.resources() for one in self.list(key)]

@@ -68,6 +68,9 @@ def test_writes_are_counted_ordered_and_guarded() -> None:
     assert first.value["metadata"]["resourceVersion"] == "1"
     assert b'"resourceVersion":"1"' in first.raw
     assert [(one.namespace, one.name) for one in store.list(PODS)] == [("a", "z"), ("b", "x")]
+    store.create(MAPS, "a-b", "m", _value("a-b", "m", 1))
+    store.create(MAPS, "a", "m", _value("a", "m", 1))
+    assert [one.namespace for one in store.list(MAPS)] == ["", "a-b", "a"]
     assert [one.name for one in store.list(PODS, "b")] == ["x"]
     with pytest.raises(AlreadyExists):
         store.create(PODS, "b", "x", _value("b", "x", 2))
@@ -75,9 +78,9 @@ def test_writes_are_counted_ordered_and_guarded() -> None:
         store.update(PODS, "b", "x", _value("b", "x", 2), expected=99)
     with pytest.raises(NotFound):
         store.delete(PODS, "b", "nope")
-    assert store.delete(PODS, "b", "x", expected=1).version == 4
+    assert store.delete(PODS, "b", "x", expected=1).version == 6
     assert store.count(PODS) == 1
-    assert store.version == 4
+    assert store.version == 6
 
 
 @given(WRITES)
@@ -184,19 +187,109 @@ def test_a_restart_brings_everything_back_from_every_torn_end(tmp_path_factory: 
         reopened.close()
 
 
-def test_a_compaction_keeps_everything(tmp_path: pathlib.Path) -> None:
-    journal = Journal(tmp_path)
-    store = Store(journal)
-    for number in range(20):
-        _do(store, ("put", PODS, "a", f"p{number % 7}", number))
-    before = (tmp_path / "journal").stat().st_size
-    journal.compact((one for key in store.resources() for one in store.list(key)), store.version)
-    assert (tmp_path / "journal").stat().st_size < before
-    _do(store, ("delete", PODS, "a", "p3", 0))
-    expected, version = _everything(store), store.version
-    store.close()
+@given(WRITES, st.integers(0, 40))
+@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_a_compaction_keeps_everything_that_comes_before_during_and_after_it(
+    tmp_path_factory: pytest.TempPathFactory, writes: list[Write], at: int
+) -> None:
+    directory = tmp_path_factory.mktemp("journal")
+
+    async def write() -> tuple[int, t.Any]:
+        journal = Journal(directory)
+        store = Store(journal)
+        compaction: asyncio.Task[None] | None = None
+        for number, one in enumerate(writes):
+            if number == at:
+                compaction = journal.compact([stored for key in store.resources() for stored in store.list(key)], store.version)
+                await asyncio.sleep(0)
+            _do(store, one)
+            if compaction is not None and number == at + 3:
+                await compaction
+            await store.flushed(store.version)
+        if compaction is not None:
+            await compaction
+        store.close()
+        return store.version, _everything(store)
+
+    version, expected = asyncio.run(write())
+    again = Store(Journal(directory))
+    assert (again.version, _everything(again)) == (version, expected)
+    again.close()
+    assert [path.name for path in directory.glob("journal.*")] == []
+
+
+def test_history_is_compacted_by_itself(tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("ansible_collections.okd.virt.plugins.plugin_utils.engine.store.journal.COMPACT_AFTER", 2000)
+    path = tmp_path / "journal"
+
+    async def write() -> int:
+        store = Store(Journal(tmp_path))
+        longest = 0
+        for number in range(300):
+            _do(store, ("put", PODS, "a", f"p{number % 7}", number))
+            await store.flushed(store.version)
+            longest = max(longest, path.stat().st_size)
+        store.close()
+        return longest
+
+    assert asyncio.run(write()) < 20_000
     again = Store(Journal(tmp_path))
-    assert (_everything(again), again.version) == (expected, version)
+    assert (again.version, again.count(PODS)) == (300, 7)
+    again.close()
+
+
+def test_a_compaction_that_fails_changes_nothing(tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def write() -> None:
+        journal = Journal(tmp_path)
+        store = Store(journal)
+        _do(store, ("put", PODS, "a", "x", 1))
+
+        def full(*_given: t.Any) -> None:
+            raise OSError(28, "No space left on device")
+
+        with monkeypatch.context() as patched:
+            patched.setattr("os.replace", full)
+            await journal.compact(store.list(PODS), store.version)
+        _do(store, ("put", PODS, "a", "y", 2))
+        await store.flushed(store.version)
+        store.close()
+
+    asyncio.run(write())
+    again = Store(Journal(tmp_path))
+    assert [one.name for one in again.list(PODS)] == ["x", "y"]
+    again.close()
+
+
+def test_a_disk_that_failed_once_is_not_trusted_again(tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def write() -> None:
+        store = Store(Journal(tmp_path))
+
+        def broken(_file: int) -> None:
+            raise OSError(5, "Input/output error")
+
+        with monkeypatch.context() as patched:
+            patched.setattr("os.fdatasync", broken)
+            _do(store, ("put", PODS, "a", "x", 1))
+            with pytest.raises(OSError, match="Input/output error"):
+                await store.flushed(store.version)
+        with pytest.raises(OSError, match="restart the engine"):
+            await store.flushed(store.version)
+        store.close()
+
+    asyncio.run(write())
+
+
+def test_a_store_can_be_kept_once_it_is_whole(tmp_path: pathlib.Path) -> None:
+    store, journal = Store(), Journal(tmp_path)
+    assert not journal.exists
+    _do(store, ("put", PODS, "a", "x", 1))
+    assert not journal.exists
+    store.keep(journal, {"cluster": "lab"})
+    _do(store, ("put", PODS, "a", "y", 1))
+    store.close()
+    found = Journal(tmp_path)
+    again = Store(found)
+    assert (again.version, again.count(PODS), found.about) == (2, 2, {"cluster": "lab"})
     again.close()
 
 
