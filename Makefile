@@ -101,7 +101,7 @@ sanity: $(TESTS)
 	$(BIN)/python .ci/sanity.py $(SANITY_ARGS)
 
 molecule: $(TESTS)
-	cd extensions && ../$(BIN)/molecule test --all
+	$(BIN)/molecule test --all
 
 docs: docs-check
 	rm -rf build/docs && mkdir -p -m 0755 build/docs
