@@ -67,8 +67,9 @@ def observe(context: Context) -> Observed:
         raise OptionError("sample_size: at least one pair is needed; verify: none turns the access reviews off.")
     namespaces = _namespaces(cluster, options)
     # Names in the result are those of the namespaces that were asked for; more than these is not read either.
-    found = snapshot.read(cluster, namespaces)
-    access = Access(found, options["temporary_role"])
+    with snapshot.all_kept():
+        found = snapshot.read(cluster, namespaces)
+        access = Access(found, options["temporary_role"])
     scope = Scope(
         None if namespaces is None else frozenset(namespaces),
         options["outlook"],
@@ -135,7 +136,8 @@ def plan(_observed: Observed, _options: Options) -> Plan:
 def apply(context: Context, observed: Observed, planned: Plan) -> Outcome:
     """Compute, and prove it. Raises VirtError when the API server disagrees with what was computed."""
     options, listener = context.options, context.listener
-    outcome, entries = _outcome(observed, options)
+    with snapshot.all_kept():
+        outcome, entries = _outcome(observed, options)
     outcome.warnings.extend(observed.warnings)
     how = VERIFY[options["verify"]]
     if how == "none":
