@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import time
 import traceback
+import typing as t
 
 from ansible.module_utils.basic import AnsibleModule, missing_required_lib
 
@@ -15,6 +16,18 @@ from ._errors import VirtError
 from ._options import auth_spec
 from ._plan import SilentListener
 from ._verb import Verb, run
+
+_SECRETS = frozenset({"token", "password", "client-key-data", "id-token", "refresh-token", "client-secret"})
+
+
+def secrets_of(kubeconfig: t.Any) -> set[str]:
+    """What must not be shown of a kubeconfig that was given as a dictionary."""
+    if isinstance(kubeconfig, dict):
+        own = {value for key, value in kubeconfig.items() if key in _SECRETS and isinstance(value, str) and value}
+        return own.union(*(secrets_of(value) for value in kubeconfig.values()))
+    if isinstance(kubeconfig, list):
+        return set().union(*(secrets_of(value) for value in kubeconfig))
+    return set()
 
 
 def run_module(verb: Verb) -> None:
@@ -25,6 +38,7 @@ def run_module(verb: Verb) -> None:
         error = KUBERNETES_IMPORT_ERROR
         trace = "".join(traceback.format_exception(type(error), error, error.__traceback__))
         module.fail_json(msg=missing_required_lib("kubernetes"), exception=trace)
+    module.no_log_values.update(secrets_of(module.params["kubeconfig"]))
     listener = SilentListener(time.monotonic)
     try:
         with connect(module.params) as cluster:

@@ -6,12 +6,9 @@
 from __future__ import annotations
 
 import os
-import sys
-import traceback
 import typing as t
 
 from ansible.errors import AnsibleActionFail
-from ansible.module_utils.basic import missing_required_lib
 from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
 from ansible.plugins.action import ActionBase
 from ansible.utils.display import Display
@@ -20,7 +17,7 @@ from ansible_collections.okd.virt.plugins.module_utils._cluster.connection impor
 from ansible_collections.okd.virt.plugins.module_utils._errors import VirtError
 from ansible_collections.okd.virt.plugins.module_utils._options import auth_spec
 from ansible_collections.okd.virt.plugins.module_utils._verb import Verb, run
-from ansible_collections.okd.virt.plugins.plugin_utils.progress import DisplayListener
+from ansible_collections.okd.virt.plugins.plugin_utils.progress import LEVEL_VARIABLE, LEVELS, NORMAL, DisplayListener
 
 Result = dict[str, t.Any]
 
@@ -38,16 +35,21 @@ class VerbAction(ActionBase):  # type: ignore[misc]
         result: Result = super().run(tmp, task_vars)
         if not self._runs_here():
             return {**result, **self._execute_module(task_vars=task_vars, wrap_async=bool(self._task.async_val))}
-        if KUBERNETES_IMPORT_ERROR is not None:
-            error = KUBERNETES_IMPORT_ERROR
-            trace = "".join(traceback.format_exception(type(error), error, error.__traceback__))
-            return {**result, "failed": True, "msg": f"{missing_required_lib('kubernetes')} Controller's Python: {sys.executable}", "exception": trace}
-        return {**result, **self._run_verb(self._options())}
+        return {**result, **self._run_verb(self._options(), self._level(task_vars or {}))}
 
     def _runs_here(self) -> bool:
-        """Whether the task is for the controller, as its own user and in the foreground."""
+        """Whether the task is for the controller, as its own user and in the foreground.
+
+        Without the kubernetes library here the module is run, whose interpreter may be another one that has it.
+        """
         become = bool(self._connection.become)
-        return self._connection.transport == "local" and not become and not self._task.async_val
+        return KUBERNETES_IMPORT_ERROR is None and self._connection.transport == "local" and not become and not self._task.async_val
+
+    def _level(self, task_vars: dict[str, t.Any]) -> str:
+        level = str(self._templar.template(task_vars.get(LEVEL_VARIABLE) or NORMAL))
+        if level not in LEVELS:
+            raise AnsibleActionFail(f"{LEVEL_VARIABLE} is {level!r}; it must be one of {', '.join(LEVELS)}.")
+        return level
 
     def _options(self) -> dict[str, t.Any]:
         spec = auth_spec().merge(self.VERB.spec())
@@ -63,14 +65,15 @@ class VerbAction(ActionBase):  # type: ignore[misc]
         self._compute_environment_string(added)
         return {**os.environ, **{name: str(value) for name, value in added.items()}}
 
-    def _run_verb(self, options: dict[str, t.Any]) -> Result:
-        listener = DisplayListener(self.VERB.name, Display())
+    def _run_verb(self, options: dict[str, t.Any], level: str) -> Result:
+        listener = DisplayListener(self.VERB.name, Display(), level)
         try:
             with connect(options, self._environment()) as cluster:
                 listener.introduce(cluster.identity())
                 outcome = run(self.VERB, options, cluster, bool(self._task.check_mode), listener)
         except VirtError as error:
             return {"failed": True, "changed": False, "actions": [], "summary": {}, "timeline": listener.timeline, **error.details, "msg": error.message}
+        listener.show(outcome.lines)
         result: Result = outcome.to_result()
         if outcome.warnings:
             result["warnings"] = outcome.warnings

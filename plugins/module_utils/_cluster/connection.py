@@ -16,6 +16,7 @@ try:
     import kubernetes.client
     import kubernetes.config
     import urllib3
+    import yaml
 except ImportError as error:
     KUBERNETES_IMPORT_ERROR = error
 else:
@@ -64,9 +65,12 @@ def _is_complete(found: t.Mapping[str, t.Any]) -> bool:
 
 def connect(options: Options, environment: t.Mapping[str, str] | None = None) -> Cluster:
     """A client for the cluster that the options mean; nothing is sent yet. Raises OptionError, ConnectionProblem."""
-    found = settings(options, os.environ if environment is None else environment)
+    environment = os.environ if environment is None else environment
+    found = settings(options, environment)
+    if found["impersonate_groups"] and not found["impersonate_user"]:
+        raise OptionError("impersonate_groups needs impersonate_user.")
     configuration = kubernetes.client.Configuration()
-    source = _load(configuration, found)
+    source = _load(configuration, found, environment.get("KUBECONFIG"))
     _override(configuration, found)
     if not configuration.host:
         raise ConnectionProblem("No cluster is configured: set kubeconfig, or host and api_key.")
@@ -81,42 +85,56 @@ def connect(options: Options, environment: t.Mapping[str, str] | None = None) ->
     if found["impersonate_user"]:
         headers.append(("Impersonate-User", found["impersonate_user"]))
     headers.extend(("Impersonate-Group", group) for group in found["impersonate_groups"] or ())
-    if found["impersonate_groups"] and not found["impersonate_user"]:
-        raise OptionError("impersonate_groups needs impersonate_user.")
     return Cluster(api, source=source, warnings=warnings, headers=headers, request_timeout=options.get("request_timeout") or 60)
 
 
-def _load(configuration: t.Any, found: t.Mapping[str, t.Any]) -> str:
-    """Fill the configuration and say where it came from."""
+def _load(configuration: t.Any, found: t.Mapping[str, t.Any], default: str | None) -> str:
+    """Fill the configuration and say where it came from. C(default) is what KUBECONFIG holds."""
     if _is_complete(found):
         return "options or environment"
-    loaders: t.Any = kubernetes.config
-    if not found["kubeconfig"] and not found["context"]:
-        try:
-            loaders.load_incluster_config(client_configuration=configuration)
-            return "the service account of this pod"
-        except kubernetes.config.ConfigException:
-            pass
     kubeconfig, context = found["kubeconfig"], found["context"]
-    persist = bool(found["persist_config"])
+    if not kubeconfig and not context and not found["host"] and _load_service_account(configuration):
+        return "the service account of this pod"
+    if isinstance(kubeconfig, dict):
+        _load_kubeconfig(configuration, found, config_dict=kubeconfig)
+        return "the kubeconfig given as a dictionary"
+    if kubeconfig is not None and not isinstance(kubeconfig, str):
+        raise OptionError("kubeconfig is neither a path nor a dictionary.")
+    paths = kubeconfig or default
+    _load_kubeconfig(configuration, found, config_file=_expanded(paths) if paths else None)
+    if not paths:
+        return "the default kubeconfig"
+    return f"kubeconfig {paths}{f', context {context}' if context else ''}"
+
+
+def _load_service_account(configuration: t.Any) -> bool:
+    loaders: t.Any = kubernetes.config
     try:
-        if isinstance(kubeconfig, dict):
-            loaders.load_kube_config_from_dict(
-                kubeconfig, context=context, client_configuration=configuration, persist_config=persist
-            )
-            return "the kubeconfig given as a dictionary"
-        if kubeconfig is not None and not isinstance(kubeconfig, str):
-            raise OptionError("kubeconfig is neither a path nor a dictionary.")
-        path = os.path.expanduser(kubeconfig) if kubeconfig else None
-        loaders.load_kube_config(path, context=context, client_configuration=configuration, persist_config=persist)
-    except kubernetes.config.ConfigException as error:
-        if found["host"]:
-            return "options or environment"
-        what = f"kubeconfig {kubeconfig}" if isinstance(kubeconfig, str) else "kubeconfig"
+        loaders.load_incluster_config(client_configuration=configuration)
+    except kubernetes.config.ConfigException:
+        return False
+    return True
+
+
+def _load_kubeconfig(configuration: t.Any, found: t.Mapping[str, t.Any], **source: t.Any) -> None:
+    """Read a kubeconfig. Without a usable one C(host) alone may do."""
+    loaders: t.Any = kubernetes.config
+    load = loaders.load_kube_config_from_dict if "config_dict" in source else loaders.load_kube_config
+    try:
+        load(context=found["context"], client_configuration=configuration, persist_config=bool(found["persist_config"]), **source)
+    except (kubernetes.config.ConfigException, OSError, ValueError, TypeError, yaml.YAMLError) as error:
+        if found["host"] and not found["kubeconfig"] and not found["context"]:
+            return
+        path = source.get("config_file")
         raise ConnectionProblem(
-            f"The {what} can't be used: {error}. Set kubeconfig (or K8S_AUTH_KUBECONFIG) to a valid file, or host and api_key."
+            f"The kubeconfig{f' {path}' if path else ''} can't be used: {error}. "
+            "Set kubeconfig (or K8S_AUTH_KUBECONFIG) to a valid file, or host and api_key."
         ) from error
-    return f"kubeconfig {path}" if path else "the default kubeconfig"
+
+
+def _expanded(paths: str) -> str:
+    """Several paths may be joined as in KUBECONFIG."""
+    return os.pathsep.join(os.path.expanduser(path) for path in paths.split(os.pathsep))
 
 
 def _override(configuration: t.Any, found: t.Mapping[str, t.Any]) -> None:
