@@ -11,12 +11,17 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import hypothesis
 import pytest
 
 from ansible_collections.okd.virt.plugins.plugin_utils.engine import process
 from ansible_collections.okd.virt.plugins.plugin_utils.engine.process import EngineOptions, RunningEngine
 
 EngineFactory = Callable[..., RunningEngine]
+
+# How long an example takes says more of the machine than of the code.
+hypothesis.settings.register_profile("okd.virt", deadline=None)
+hypothesis.settings.load_profile("okd.virt")
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

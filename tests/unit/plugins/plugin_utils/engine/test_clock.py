@@ -72,7 +72,7 @@ def test_time_waits_for_work_but_not_for_work_that_sleeps() -> None:
 
 
 @given(st.lists(st.tuples(st.floats(0.001, 1e6), st.booleans()), min_size=1, max_size=30))
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 def test_sleepers_wake_in_order_and_never_early(naps: list[tuple[float, bool]]) -> None:
     async def main(clock: Clock) -> list[tuple[float, bool]]:
         woken: list[tuple[float, bool]] = []

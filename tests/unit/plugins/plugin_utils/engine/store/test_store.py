@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import pathlib
 import typing as t
 
@@ -158,37 +159,53 @@ def test_a_reader_that_falls_behind_is_told(monkeypatch: pytest.MonkeyPatch) -> 
         asyncio.run(read())
 
 
-@given(WRITES)
-@settings(max_examples=30, suppress_health_check=[HealthCheck.function_scoped_fixture])
-def test_a_restart_brings_everything_back_from_every_torn_end(tmp_path_factory: pytest.TempPathFactory, writes: list[Write]) -> None:
-    directory = tmp_path_factory.mktemp("journal")
-    journal = Journal(directory)
-    store = Store(journal)
+def _write_down(directory: pathlib.Path, writes: list[Write]) -> list[tuple[int, int, t.Any]]:
+    """Length of the file, version and content after each write."""
     path = directory / "journal"
-    states = [(path.stat().st_size, _everything(store))]
+    store = Store(Journal(directory))
+    states = [(path.stat().st_size, store.version, _everything(store))]
     for write in writes:
         _do(store, write)
-        states.append((path.stat().st_size, _everything(store)))
-    version = store.version
+        states.append((path.stat().st_size, store.version, _everything(store)))
     store.close()
+    return states
+
+
+@given(WRITES, st.integers(0, 100))
+@settings(max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_a_restart_brings_everything_back(tmp_path_factory: pytest.TempPathFactory, writes: list[Write], percent: int) -> None:
+    directory = tmp_path_factory.mktemp("journal")
+    states = _write_down(directory, writes)
     again = Store(Journal(directory))
-    assert (again.version, _everything(again)) == (version, states[-1][1])
+    assert (again.version, _everything(again)) == states[-1][1:]
     again.close()
-    content = path.read_bytes()
-    for end in range(states[0][0], len(content), 37):
-        path.write_bytes(content[:end])
-        expected = next(state for size, state in reversed(states) if size <= end)
-        cut = Store(Journal(directory))
-        assert _everything(cut) == expected
-        _do(cut, ("put", PODS, "a", "new", 1))
+    path = directory / "journal"
+    shortest, longest = states[0][0], states[-1][0]
+    end = shortest + (longest - shortest) * percent // 100
+    os.truncate(path, end)
+    cut = Store(Journal(directory))
+    assert (cut.version, _everything(cut)) == next(state[1:] for state in reversed(states) if state[0] <= end)
+    _do(cut, ("put", PODS, "a", "new", 1))
+    expected = _everything(cut)
+    cut.close()
+    reopened = Store(Journal(directory))
+    assert _everything(reopened) == expected
+    reopened.close()
+
+
+def test_a_record_may_be_torn_anywhere(tmp_path: pathlib.Path) -> None:
+    writes: list[Write] = [("put", PODS, "a", "x", 1), ("put", MAPS, "b", "y", 2), ("put", PODS, "a", "x", 3), ("delete", MAPS, "b", "y", 0)]
+    states = _write_down(tmp_path, writes)
+    content = (tmp_path / "journal").read_bytes()
+    for end in range(states[0][0], len(content) + 1):
+        (tmp_path / "journal").write_bytes(content[:end])
+        cut = Store(Journal(tmp_path))
+        assert (cut.version, _everything(cut)) == next(state[1:] for state in reversed(states) if state[0] <= end)
         cut.close()
-        reopened = Store(Journal(directory))
-        assert reopened.get(PODS, "a", "new") is not None
-        reopened.close()
 
 
 @given(WRITES, st.integers(0, 40))
-@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_a_compaction_keeps_everything_that_comes_before_during_and_after_it(
     tmp_path_factory: pytest.TempPathFactory, writes: list[Write], at: int
 ) -> None:
