@@ -8,18 +8,22 @@ from __future__ import annotations
 import os
 import typing as t
 
-from ansible.errors import AnsibleActionFail
 from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
 from ansible.plugins.action import ActionBase
 from ansible.utils.display import Display
 
 from ansible_collections.okd.virt.plugins.module_utils._cluster.connection import KUBERNETES_IMPORT_ERROR, connect
-from ansible_collections.okd.virt.plugins.module_utils._errors import VirtError
+from ansible_collections.okd.virt.plugins.module_utils._errors import OptionError, VirtError
 from ansible_collections.okd.virt.plugins.module_utils._options import auth_spec
 from ansible_collections.okd.virt.plugins.module_utils._verb import Verb, run
 from ansible_collections.okd.virt.plugins.plugin_utils.progress import LEVEL_VARIABLE, LEVELS, NORMAL, DisplayListener
 
 Result = dict[str, t.Any]
+
+
+def failure(error: VirtError, timeline: list[Result]) -> Result:
+    """A failed task's result; it has the keys that any other has."""
+    return {"failed": True, "changed": False, "actions": [], "summary": {}, "timeline": timeline, **error.details, "msg": error.message}
 
 
 class VerbAction(ActionBase):  # type: ignore[misc]
@@ -35,7 +39,10 @@ class VerbAction(ActionBase):  # type: ignore[misc]
         result: Result = super().run(tmp, task_vars)
         if not self._runs_here():
             return {**result, **self._execute_module(task_vars=task_vars, wrap_async=bool(self._task.async_val))}
-        return {**result, **self._run_verb(self._options(), self._level(task_vars or {}))}
+        try:
+            return {**result, **self._run_verb(self._options(), self._level(task_vars or {}))}
+        except OptionError as error:
+            return {**result, **failure(error, [])}
 
     def _runs_here(self) -> bool:
         """Whether the task is for the controller, as its own user and in the foreground.
@@ -48,14 +55,14 @@ class VerbAction(ActionBase):  # type: ignore[misc]
     def _level(self, task_vars: dict[str, t.Any]) -> str:
         level = str(self._templar.template(task_vars.get(LEVEL_VARIABLE) or NORMAL))
         if level not in LEVELS:
-            raise AnsibleActionFail(f"{LEVEL_VARIABLE} is {level!r}; it must be one of {', '.join(LEVELS)}.")
+            raise OptionError(f"{LEVEL_VARIABLE} is {level!r}; it must be one of {', '.join(LEVELS)}.")
         return level
 
     def _options(self) -> dict[str, t.Any]:
         spec = auth_spec().merge(self.VERB.spec())
         found = ArgumentSpecValidator(spec.argument_spec, **spec.rules()).validate(self._task.args)
         if found.error_messages:
-            raise AnsibleActionFail(f"{self.VERB.name}: {'; '.join(found.error_messages)}")
+            raise OptionError(f"{self.VERB.name}: {'; '.join(found.error_messages)}")
         options: dict[str, t.Any] = found.validated_parameters
         return options
 
@@ -72,7 +79,7 @@ class VerbAction(ActionBase):  # type: ignore[misc]
                 listener.introduce(cluster.identity())
                 outcome = run(self.VERB, options, cluster, bool(self._task.check_mode), listener)
         except VirtError as error:
-            return {"failed": True, "changed": False, "actions": [], "summary": {}, "timeline": listener.timeline, **error.details, "msg": error.message}
+            return failure(error, listener.timeline)
         listener.show(outcome.lines)
         result: Result = outcome.to_result()
         if outcome.warnings:
