@@ -7,11 +7,13 @@ from __future__ import annotations
 import argparse
 import asyncio
 import contextlib
+import errno
 import logging
-import os
 import pathlib
 import signal
+import socket
 import sys
+import typing as t
 
 from . import clusters, libraries
 from .engine import FLAVOURS, RELEASES, Engine, Options
@@ -30,7 +32,7 @@ def _arguments(given: list[str] | None) -> argparse.Namespace:
     serve.add_argument("--kubeconfig", type=pathlib.Path, default=pathlib.Path("build/engine/kubeconfig"), help="file to write when ready")
     serve.add_argument("--data-dir", type=pathlib.Path, help="keep the cluster here; every acknowledged write is on disk")
     serve.add_argument("--bind", default="127.0.0.1", metavar="ADDRESS", help="address to listen on (127.0.0.1)")
-    serve.add_argument("--port", type=int, default=0, help="port to listen on; 0 takes a free one")
+    serve.add_argument("--port", type=_port, default=0, help="port to listen on; 0 takes a free one")
     serve.add_argument("--audit-log", type=pathlib.Path, help="append a JSON line for each request")
     serve.add_argument("--watch-pid", type=int, help="stop when this process is gone")
     serve.add_argument("--size", action="append", default=[], metavar="NAME=NUMBER", help="size of a generated cluster, such as namespaces=5000")
@@ -77,6 +79,30 @@ async def _serve(options: Options, watch_pid: int | None) -> None:
     await engine.stop()
 
 
+def _sentence(error: OSError, arguments: argparse.Namespace) -> str:
+    if error.errno == errno.EADDRINUSE:
+        return f"port {arguments.port} of {arguments.bind} is taken: choose another with --port, 0 takes a free one"
+    if error.errno == errno.EADDRNOTAVAIL or isinstance(error, socket.gaierror):
+        return f"{arguments.bind} is no address of this machine: choose another with --bind"
+    text = error.strerror or str(error)
+    return f"{error.filename} can't be written or read: {text}" if error.filename else text
+
+
+def _port(text: str) -> int:
+    if not text.isdigit() or int(text) > 65535:
+        raise argparse.ArgumentTypeError(f"{text!r} is no port: it is 0 (a free one) to 65535")
+    return int(text)
+
+
+def _loop_factory() -> t.Callable[[], asyncio.AbstractEventLoop] | None:
+    """uvloop where it is installed: half as fast again."""
+    try:
+        import uvloop
+    except ImportError:
+        return None
+    return t.cast("t.Callable[[], asyncio.AbstractEventLoop]", uvloop.new_event_loop)
+
+
 def main(given: list[str] | None = None) -> int:
     """Exit status 0 after a stop that was asked for, 2 with one sentence when it can't start."""
     if lacking := libraries.missing():
@@ -91,18 +117,13 @@ def main(given: list[str] | None = None) -> int:
             address=arguments.bind, port=arguments.port, kubeconfig=arguments.kubeconfig, data_dir=arguments.data_dir,
             audit_log=arguments.audit_log, parameters=_sizes(arguments.size),
         )
-        with contextlib.suppress(ImportError):
-            import uvloop
-
-            uvloop.run(_serve(options, arguments.watch_pid))
-            return 0
-        asyncio.run(_serve(options, arguments.watch_pid))
+        with asyncio.Runner(loop_factory=_loop_factory()) as runner:
+            runner.run(_serve(options, arguments.watch_pid))
     except (ValueError, Damaged, InUse) as error:
         print(f"engine: {error}", file=sys.stderr)
         return 2
     except OSError as error:
-        where = f"{arguments.bind}:{arguments.port}"
-        print(f"engine: {error.strerror or os.strerror(error.errno or 0)} ({error.filename or where})", file=sys.stderr)
+        print(f"engine: {_sentence(error, arguments)}", file=sys.stderr)
         return 2
     return 0
 

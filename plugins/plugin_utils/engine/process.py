@@ -4,7 +4,10 @@
 """Start and stop an engine as a process of its own: for the action plugin, for tests, for whoever rehearses."""
 from __future__ import annotations
 
+import collections.abc
+import contextlib
 import dataclasses
+import fcntl
 import json
 import os
 import pathlib
@@ -16,7 +19,7 @@ import time
 import typing as t
 
 PACKAGE = pathlib.Path(__file__).parent
-_STATE, _LOG, _KUBECONFIG, _DATA = "engine.json", "engine.log", "kubeconfig", "data"
+_STATE, _LOG, _KUBECONFIG, _DATA, _AUDIT = "engine.json", "engine.log", "kubeconfig", "data", "audit.jsonl"
 _POLL = 0.02
 
 
@@ -46,7 +49,7 @@ class EngineOptions:
 
     @property
     def audit_file(self) -> pathlib.Path:
-        return self.directory / "audit.jsonl"
+        return self.directory / _AUDIT
 
 
 @dataclasses.dataclass(frozen=True)
@@ -86,48 +89,88 @@ def _start_time_by_ps(pid: int) -> str | None:
 def _settings(options: EngineOptions) -> dict[str, t.Any]:
     return {
         "cluster": options.cluster, "release": options.release, "flavour": options.flavour, "speed": options.speed,
-        "kubeconfig": str(options.kubeconfig_file), "durable": options.durable, "sizes": list(options.sizes),
+        "port": options.port, "kubeconfig": str(options.kubeconfig_file), "durable": options.durable, "audit": options.audit,
+        "sizes": list(options.sizes),
     }
 
 
-def running(directory: pathlib.Path) -> RunningEngine | None:
-    """The engine of a directory, when it is alive."""
+@contextlib.contextmanager
+def _alone(directory: pathlib.Path) -> collections.abc.Iterator[None]:
+    """One start or stop at a time in a directory."""
+    folder = os.open(directory, os.O_RDONLY)
+    try:
+        fcntl.flock(folder, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(folder)
+
+
+def _alive(directory: pathlib.Path) -> RunningEngine | None:
+    """The engine of a directory, also one that does not serve yet: its `url` is empty."""
     try:
         state = json.loads((directory / _STATE).read_text())
-    except (FileNotFoundError, ValueError):
+        found = RunningEngine(
+            state["pid"], state["url"], pathlib.Path(state["kubeconfig"]), directory, state["started"], state["settings"]
+        )
+    except (FileNotFoundError, ValueError, KeyError):
         return None
-    if process_start_time(state["pid"]) != state["started"]:
-        return None
-    return RunningEngine(state["pid"], state["url"], pathlib.Path(state["kubeconfig"]), directory, state["started"], state["settings"])
+    return found if process_start_time(found.pid) == found.started else None
+
+
+def _remember(engine: RunningEngine) -> RunningEngine:
+    state = {
+        "pid": engine.pid, "url": engine.url, "kubeconfig": str(engine.kubeconfig), "started": engine.started, "settings": engine.settings,
+    }
+    fresh = engine.directory / f".{_STATE}"
+    fresh.write_text(json.dumps(state))
+    os.replace(fresh, engine.directory / _STATE)
+    return engine
+
+
+def running(directory: pathlib.Path) -> RunningEngine | None:
+    """The engine of a directory, when it serves."""
+    found = _alive(directory)
+    return found if found is not None and found.url else None
 
 
 def start(options: EngineOptions, timeout: float = 60.0) -> RunningEngine:
-    """Start an engine and wait until it serves; one that runs already in the directory is returned as it is. Raises EngineError."""
-    directory = options.directory
-    found = running(directory)
-    if found is not None:
-        if found.settings != _settings(options):
-            different = [name for name, value in _settings(options).items() if found.settings.get(name) != value]
-            raise EngineError(f"An engine with other settings ({', '.join(different)}) runs in {directory}: stop it first or choose another directory.")
-        return found
-    directory.mkdir(parents=True, exist_ok=True, mode=0o700)
-    log = directory / _LOG
+    """Start an engine and wait until it serves; one that runs already in the directory is returned as it is. Raises EngineError, OSError."""
+    options.directory.mkdir(parents=True, exist_ok=True, mode=0o700)
+    with _alone(options.directory):
+        found = _alive(options.directory)
+        if found is None or not found.url:
+            # Whoever began to start the one that does not serve is gone.
+            _stop(options.directory)
+            return _start(options, timeout)
+    wanted = _settings(options)
+    different = [name for name, value in wanted.items() if found.settings.get(name) != value]
+    if different:
+        raise EngineError(
+            f"An engine with other settings ({', '.join(different)}) runs in {options.directory}: stop it first or choose another directory."
+        )
+    return found
+
+
+def _start(options: EngineOptions, timeout: float) -> RunningEngine:
+    log = options.directory / _LOG
     with log.open("wb") as output:
         process = subprocess.Popen(
             _command(options), stdin=subprocess.DEVNULL, stdout=output, stderr=subprocess.STDOUT, start_new_session=True, close_fds=True,
             env=_environment(),
         )
-    url = _wait_until_ready(process, log, timeout)
-    started = process_start_time(process.pid)
-    if started is None:
-        raise EngineError(f"The engine stopped right after it was ready: {_last_words(log)}")
-    state = {"pid": process.pid, "url": url, "kubeconfig": str(options.kubeconfig_file), "started": started, "settings": _settings(options)}
-    fresh = directory / f".{_STATE}"
-    fresh.write_text(json.dumps(state))
-    os.replace(fresh, directory / _STATE)
     # The child lives on without this object; it is reaped here while this process lives.
     _CHILDREN[process.pid] = process
-    return RunningEngine(process.pid, url, options.kubeconfig_file, directory, started, _settings(options))
+    try:
+        started = process_start_time(process.pid) or ""
+        engine = RunningEngine(process.pid, "", options.kubeconfig_file, options.directory, started, _settings(options))
+        _remember(engine)
+        return _remember(dataclasses.replace(engine, url=_wait_until_ready(process, log, timeout)))
+    except BaseException:
+        process.kill()
+        process.wait()
+        del _CHILDREN[process.pid]
+        (options.directory / _STATE).unlink(missing_ok=True)
+        raise
 
 
 _CHILDREN: dict[int, subprocess.Popen[bytes]] = {}
@@ -138,7 +181,8 @@ def _environment() -> dict[str, str]:
 
     Under its full name it could not be found where the community package is installed, whose `ansible_collections` hides all others.
     """
-    return {**os.environ, "PYTHONPATH": str(PACKAGE.parent)}
+    given = os.environ.get("PYTHONPATH")
+    return {**os.environ, "PYTHONPATH": os.pathsep.join([str(PACKAGE.parent), *([given] if given else [])])}
 
 
 def _command(options: EngineOptions) -> list[str]:
@@ -160,14 +204,12 @@ def _command(options: EngineOptions) -> list[str]:
 def _wait_until_ready(process: subprocess.Popen[bytes], log: pathlib.Path, timeout: float) -> str:
     deadline = time.monotonic() + timeout
     while time.monotonic() < deadline:
-        for line in log.read_text(errors="replace").splitlines():
-            if line.startswith("okd.virt engine: ") and "listening on " in line:
+        for line in log.read_text(errors="replace").splitlines(keepends=True):
+            if line.startswith("okd.virt engine: ") and "listening on " in line and line.endswith("\n"):
                 return line.partition("listening on ")[2].partition(",")[0]
         if process.poll() is not None:
             raise EngineError(f"The engine did not start (exit status {process.returncode}): {_last_words(log)}")
         time.sleep(_POLL)
-    process.kill()
-    process.wait()
     raise EngineError(f"The engine was not ready within {timeout:.0f} s: {_last_words(log)}")
 
 
@@ -177,37 +219,48 @@ def _last_words(log: pathlib.Path) -> str:
 
 
 def stop(directory: pathlib.Path, timeout: float = 15.0) -> bool:
-    """Stop the engine of a directory; False when none runs there. Raises EngineError when it does not end."""
-    found = running(directory)
-    if found is None:
-        (directory / _STATE).unlink(missing_ok=True)
+    """Stop the engine of a directory; False when none runs there. Raises EngineError when it does not end, OSError."""
+    if not directory.exists():
         return False
-    for number in (signal.SIGTERM, signal.SIGKILL):
-        try:
-            os.kill(found.pid, number)
-        except ProcessLookupError:
-            break
-        if _gone(found, timeout):
-            break
-    else:
-        raise EngineError(f"The engine (process {found.pid}) does not end.")
-    child = _CHILDREN.pop(found.pid, None)
-    if child is not None:
-        child.wait(timeout)
+    with _alone(directory):
+        return _stop(directory, timeout)
+
+
+def _stop(directory: pathlib.Path, timeout: float = 15.0) -> bool:
+    found = _alive(directory)
+    if found is not None:
+        for number in (signal.SIGTERM, signal.SIGKILL):
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(found.pid, number)
+            if _gone(found, timeout):
+                break
+        else:
+            raise EngineError(f"The engine (process {found.pid}) does not end.")
+        child = _CHILDREN.pop(found.pid, None)
+        if child is not None:
+            child.wait(timeout)
     (directory / _STATE).unlink(missing_ok=True)
-    return True
+    return found is not None
 
 
-def remove(directory: pathlib.Path) -> bool:
-    """Stop the engine of a directory and remove what it kept there; False when there was nothing. Raises EngineError."""
+def remove(directory: pathlib.Path, kubeconfig: pathlib.Path | None = None) -> bool:
+    """Stop the engine of a directory and remove what it wrote; False when there was nothing. Raises EngineError, OSError."""
     stopped = stop(directory)
-    there = [directory / name for name in (_STATE, _LOG, _KUBECONFIG, _DATA, "audit.jsonl") if (directory / name).exists()]
+    there = leftovers(directory, kubeconfig)
     for path in there:
         if path.is_dir():
             shutil.rmtree(path)
         else:
             path.unlink()
     return stopped or bool(there)
+
+
+def leftovers(directory: pathlib.Path, kubeconfig: pathlib.Path | None = None) -> list[pathlib.Path]:
+    """What an engine wrote and remove() removes."""
+    paths = [directory / name for name in (_STATE, _LOG, _KUBECONFIG, _DATA, _AUDIT)]
+    if kubeconfig is not None:
+        paths.append(kubeconfig)
+    return [path for path in paths if path.exists()]
 
 
 def _gone(engine: RunningEngine, timeout: float) -> bool:
