@@ -53,7 +53,7 @@ class Entry:
         return f"{self.name}: {self.ours:g} {self.unit}, baseline {self.baseline:g} {self.unit}, ratio {self.ratio:g}: {self.what}"
 
 
-def interleaved(functions: Sequence[Callable[[], None]], rounds: int) -> list[Measured]:
+def interleaved(functions: Sequence[Callable[[], object]], rounds: int) -> list[Measured]:
     """Seconds of each function, taken in turns so that a busy machine is busy for all of them."""
     seconds: list[list[float]] = [[] for dummy in functions]
     for dummy in range(rounds):
