@@ -90,11 +90,10 @@ options:
     type: bool
     default: false
 notes:
-  - "RBAC rules: V(list) on C(clusterroles), C(clusterrolebindings), C(roles) and C(rolebindings) of C(rbac.authorization.k8s.io);
-    V(list) on C(groups) of C(user.openshift.io) where it exists (a warning without it);
-    V(create) on C(subjectaccessreviews) of C(authorization.k8s.io) with O(verify);
-    V(get) and V(list) on C(namespaces) with O(namespaces) and O(namespace_selector);
-    V(list) on C(virtualmachines) and C(virtualmachineinstances) of C(kubevirt.io) with O(with_vms_only)."
+  - Rules needed - V(list) on C(clusterroles.rbac.authorization.k8s.io), C(clusterrolebindings.rbac.authorization.k8s.io), C(roles.rbac.authorization.k8s.io) and
+    C(rolebindings.rbac.authorization.k8s.io); V(list) on C(groups.user.openshift.io) where they exist (a warning without it). With O(verify) V(create) on
+    C(subjectaccessreviews.authorization.k8s.io). With O(namespaces) and O(namespace_selector) V(get) and V(list) on C(namespaces). With O(with_vms_only) V(list)
+    on C(virtualmachines.kubevirt.io) and C(virtualmachineinstances.kubevirt.io).
   - With up to 20 names in O(namespaces) the rules on C(roles) and C(rolebindings) are needed in these namespaces only.
 seealso:
   - module: okd.virt.temporary_migrate_role
