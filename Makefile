@@ -15,6 +15,7 @@ PACKAGE := ansible_collections.okd.virt
 CLUSTER ?= lab
 SPEED ?= 60
 KEEP ?=
+REHEARSE_ARGS ?=
 ENGINE_ARGS ?=
 PYTEST_ARGS ?= -n 2
 SANITY_ARGS ?=
@@ -64,7 +65,7 @@ $(OLD_CORE): requirements.txt tests/requirements-2.16.txt
 
 rehearse: $(RUN_TIME)
 	@$(BIN)/ansible-playbook okd.virt.rehearse -e rehearse_directory=$(CURDIR)/build/rehearsal \
-		-e rehearse_cluster=$(CLUSTER) -e rehearse_speed=$(SPEED) -e rehearse_keep=$(if $(filter-out 0 no false,$(KEEP)),true,false)
+		-e rehearse_cluster=$(CLUSTER) -e rehearse_speed=$(SPEED) -e rehearse_keep=$(if $(filter-out 0 no false,$(KEEP)),true,false) $(REHEARSE_ARGS)
 
 engine: $(RUN_TIME)
 	@mkdir -p build/engine
@@ -79,7 +80,7 @@ lint: $(TESTS)
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/yamllint --strict .
-	$(BIN)/ansible-lint --quiet
+	$(BIN)/ansible-lint
 
 docs-check: $(TESTS)
 	$(BIN)/antsibull-docs lint-collection-docs --plugin-docs --skip-rstcheck --validate-collection-refs=dependent --disallow-unknown-collection-refs .

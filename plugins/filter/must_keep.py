@@ -9,7 +9,7 @@ DOCUMENTATION = r"""
 name: must_keep
 short_description: Turn a list of trusted into subjects that must keep live migration
 description:
-  - Turns what O(okd.virt.grant_access#role:grant_access_trusted) takes into what O(okd.virt.temporary_migrate_role#module:must_keep) takes, so that
+  - Turns what O(okd.virt.grant_access#role:main:grant_access_trusted) takes into what O(okd.virt.temporary_migrate_role#module:must_keep) takes, so that
     the people who are bound and the people who must not lose access are written once.
 author:
   - The okd.virt contributors (@okd-virt)

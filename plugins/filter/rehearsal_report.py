@@ -25,7 +25,7 @@ options:
     elements: dict
     required: true
   trusted:
-    description: Who was to keep live migration, as O(okd.virt.grant_access#role:grant_access_trusted).
+    description: Who was to keep live migration, as O(okd.virt.grant_access#role:main:grant_access_trusted).
     type: list
     elements: dict
     required: true

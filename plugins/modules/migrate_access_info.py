@@ -47,7 +47,7 @@ options:
   system_subjects:
     description:
       - Show subjects of the platform too, such as C(system:masters), KubeVirt's own service accounts, and those of C(kube-*) and C(openshift-*) namespaces.
-      - Without it they are only counted, in RV(summary.system_left_out).
+      - Without it they are only counted, in RV(summary).
     type: bool
     default: false
   expand_groups:
@@ -56,7 +56,7 @@ options:
     default: true
   outlook:
     description:
-      - The case that RV(access[].loses), RV(lost) and RV(summary.loses) are about. RV(ways[].outlooks) has all of them.
+      - The case that RV(access[].loses), RV(lost) and C(loses) in RV(summary) are about. RV(ways[].outlooks) has all of them.
       - With V(as_is), 4.19 with the temporary role if it exists now, and without it if it doesn't.
       - With V(without_temporary_role), 4.19 with the temporary role deleted.
       - With V(aggregate_to_admin), 4.19 with the temporary role as documented, which does not help those who have C(edit).

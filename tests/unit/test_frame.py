@@ -18,6 +18,7 @@ import yaml
 REPOSITORY = Path(__file__).resolve().parents[2]
 ROLES = sorted(path.parent.name for path in REPOSITORY.glob("roles/*/meta"))
 PLAYBOOKS = sorted(path.stem for path in REPOSITORY.glob("playbooks/*.yml"))
+FILTERS = sorted(path.stem for path in REPOSITORY.glob("plugins/filter/*.py") if path.stem != "__init__")
 MODULES = sorted(path.stem for path in REPOSITORY.glob("plugins/modules/*.py") if path.stem != "__init__")
 #: The embedded cluster is no verb: it takes no connection options.
 NOT_IN_ACTION_GROUP = {"engine"}
@@ -34,7 +35,7 @@ def listed_in_readme(heading: str) -> list[str]:
     return re.findall(r"^\| `okd\.virt\.(\w+)`", section, flags=re.MULTILINE)
 
 
-@pytest.mark.parametrize(("heading", "names"), [("Modules", MODULES), ("Roles", ROLES), ("Playbooks", PLAYBOOKS)])
+@pytest.mark.parametrize(("heading", "names"), [("Modules", MODULES), ("Filters", FILTERS), ("Roles", ROLES), ("Playbooks", PLAYBOOKS)])
 def test_readme_lists_exactly_what_is_there(heading: str, names: list[str]) -> None:
     assert sorted(listed_in_readme(heading)) == names
 
