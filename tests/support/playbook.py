@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import subprocess
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -91,10 +92,12 @@ def run_playbook(
     """Run it to its end; a run that hangs is killed after `timeout` seconds and reported with what it said."""
     directory.mkdir(parents=True, exist_ok=True)
     (directory / "tasks.jsonl").unlink(missing_ok=True)
+    # Another environment's ansible-playbook does not know where this one has its collections.
+    elsewhere = {"ANSIBLE_COLLECTIONS_PATH": str(Path(sys.prefix) / "collections")} if executable else {}
     try:
         finished = run(
             command(playbook, variables, *options, executable=executable),
-            environment=environment(kubeconfig, directory, **(added or {})),
+            environment=environment(kubeconfig, directory, **elsewhere, **(added or {})),
             cwd=directory,
             timeout=timeout,
         )
