@@ -77,6 +77,8 @@ def connect(options: Options, environment: t.Mapping[str, str] | None = None) ->
     api = kubernetes.client.ApiClient(configuration)
     warnings = []
     if not configuration.verify_ssl and str(configuration.host).startswith("https"):
+        # Said once, by us, and not by the library for each request.
+        urllib3.disable_warnings(urllib3.exceptions.InsecureRequestWarning)
         warnings.append(
             f"The certificate of {configuration.host} is not verified (validate_certs is false): anybody between here and there can "
             "read the credentials. An AWX credential without CA data turns verification off even when Verify SSL is ticked."
