@@ -95,7 +95,7 @@ def main() -> None:
             entry["descriptions"] = {key: sentence(value["description"]) for key, value in sorted(properties.items()) if value.get("description")}
         types[name] = entry
         todo.extend(found)
-    json.dump(dict(sorted(types.items())), sys.stdout, indent=0, separators=(",", ":"), sort_keys=True, ensure_ascii=False)
+    json.dump(dict(sorted(types.items())), sys.stdout, indent=0, separators=(",", ":"), sort_keys=True)
     print()
 
 

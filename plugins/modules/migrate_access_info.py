@@ -90,9 +90,11 @@ options:
     type: bool
     default: false
 notes:
-  - Rules needed - V(list) on C(clusterroles.rbac.authorization.k8s.io), C(clusterrolebindings.rbac.authorization.k8s.io), C(roles.rbac.authorization.k8s.io) and
+  - Rules needed - V(list) on C(clusterroles.rbac.authorization.k8s.io), C(clusterrolebindings.rbac.authorization.k8s.io),
+    C(roles.rbac.authorization.k8s.io) and
     C(rolebindings.rbac.authorization.k8s.io); V(list) on C(groups.user.openshift.io) where they exist (a warning without it). With O(verify) V(create) on
-    C(subjectaccessreviews.authorization.k8s.io). With O(namespaces) and O(namespace_selector) V(get) and V(list) on C(namespaces). With O(with_vms_only) V(list)
+    C(subjectaccessreviews.authorization.k8s.io). With O(namespaces) and O(namespace_selector) V(get) and V(list) on C(namespaces). With O(with_vms_only)
+    V(list)
     on C(virtualmachines.kubevirt.io) and C(virtualmachineinstances.kubevirt.io).
   - With up to 20 names in O(namespaces) the rules on C(roles) and C(rolebindings) are needed in these namespaces only.
 seealso:
@@ -126,7 +128,8 @@ EXAMPLES = r"""
 RETURN = r"""
 access:
   description:
-    - Who has at least one of the rights now. One entry for each subject in the whole cluster, and one for each subject and the namespaces in which it fares alike.
+    - Who has at least one of the rights now. One entry for each subject in the whole cluster, and one for each subject and the namespaces in which it
+      fares alike.
     - Rights in a namespace include those that the subject has in the whole cluster, and those of its groups.
   returned: always
   type: list
@@ -221,7 +224,8 @@ ways:
           rights: [create, delete, migrate]
     after_update:
       description:
-        - What becomes of it in the case of O(outlook). C(rights) and C(may_migrate) as in RV(access), C(lost) and C(gained) rights, C(lasts) (false when only the temporary
+        - What becomes of it in the case of O(outlook). C(rights) and C(may_migrate) as in RV(access), C(lost) and C(gained) rights, C(lasts) (false when
+          only the temporary
           role holds them), and C(reason_code).
         - The codes are V(shipped_roles_reduced) and V(temporary_role_deleted) for a loss, else V(wildcard_rule), V(bound_to_migrate_role),
           V(migrate_role_aggregated), V(other_role) or V(temporary_role).
@@ -309,7 +313,8 @@ verification:
   sample: {pairs: 20, reviews: 60, disagreements: []}
 summary:
   description:
-    - Counts without system subjects. C(subjects), of which C(users), C(groups), C(service_accounts), and C(cluster_wide) for those with access to the whole cluster;
+    - Counts without system subjects. C(subjects), of which C(users), C(groups), C(service_accounts), and C(cluster_wide) for those with access to the
+      whole cluster;
       C(loses), C(keeps) and C(gains) are subjects; C(outlooks) has the subjects that lose it in each case.
     - C(pairs) and C(loses_pairs) count subjects and namespaces, C(namespaces) the namespaces in RV(access).
     - C(cluster_roles), C(roles) and C(bindings) is what was read, C(system_left_out) the system subjects, C(verified) and C(disagreements) the verification.

@@ -66,7 +66,8 @@ def _key(obj: Json) -> tuple[str, str]:
     return metadata.get("namespace") or "", metadata["name"]
 
 
-_Message = tuple[Target, dict[tuple[str, str], Json] | VirtError | None]
+if t.TYPE_CHECKING:
+    _Message = tuple[Target, dict[tuple[str, str], Json] | VirtError | None]
 
 
 class _Follower(threading.Thread):

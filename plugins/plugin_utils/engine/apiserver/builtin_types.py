@@ -160,7 +160,7 @@ class _Decoder:
         if not isinstance(value, dict):
             raise self._mismatch(value, name, owner, path)
         element = name[len("map[string]"):]
-        if element == "string" and all(type(item) is str for item in value.values()):
+        if element == "string" and all(isinstance(item, str) for item in value.values()):
             return value
         read = {key: self.value(element, item, owner, path, f"{place}.{key}") for key, item in value.items()}
         return {key: _zero(element) if item is _DROP else item for key, item in read.items()}

@@ -101,7 +101,7 @@ class _Parser:
                 yield (word if word in ("in", "notin") else "identifier", word)
                 at += len(word)
                 continue
-            symbol = next(text[at:at + size] for size in (2, 1) if text[at:at + size] in _SYMBOLS)
+            symbol = next((text[at:at + size] for size in (2, 1) if text[at:at + size] in _SYMBOLS), text[at])
             yield (symbol, symbol)
             at += len(symbol)
         yield ("end", "")
