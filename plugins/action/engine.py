@@ -47,6 +47,7 @@ class ActionModule(ActionBase):  # type: ignore[misc]
             flavour=options["flavour"],
             speed=options["speed"],
             port=options["port"],
+            kubeconfig=_kubeconfig(options),
             durable=options["durable"],
             # A task runs in a fork of ansible-playbook.
             watch_pid=os.getppid() if options["stop_with_playbook"] else None,
@@ -68,11 +69,17 @@ class ActionModule(ActionBase):  # type: ignore[misc]
         }
 
     def _stop(self, directory: Path, options: dict[str, t.Any]) -> Result:
+        kubeconfig, absent = _kubeconfig(options), options["state"] == "absent"
         if self._task.check_mode:
-            changed = process.running(directory) is not None
-        elif options["state"] == "stopped":
-            changed = process.stop(directory)
+            changed = process.running(directory) is not None or (absent and bool(process.leftovers(directory, kubeconfig)))
+        elif absent:
+            changed = process.remove(directory, kubeconfig)
         else:
-            changed = process.remove(directory)
-        msg = "The embedded cluster is stopped." if changed else "No embedded cluster runs there."
+            changed = process.stop(directory)
+        done = f"{'would be' if self._task.check_mode else 'is'} {'removed' if absent else 'stopped'}"
+        msg = f"The embedded cluster in {directory} {done}." if changed else f"No embedded cluster runs in {directory}."
         return {"changed": changed, "msg": msg, "directory": str(directory)}
+
+
+def _kubeconfig(options: dict[str, t.Any]) -> Path | None:
+    return Path(options["kubeconfig"]).absolute() if options["kubeconfig"] else None

@@ -18,7 +18,7 @@ options:
     description:
       - V(started) starts it unless one runs in O(directory) already, and waits until it serves.
       - V(stopped) stops it and leaves its files.
-      - V(absent) stops it and removes its files.
+      - V(absent) stops it and removes its files, those of its data included.
     type: str
     choices: [started, stopped, absent]
     default: started
@@ -50,6 +50,9 @@ options:
     description: Port to listen on. With V(0) a free one is taken.
     type: int
     default: 0
+  kubeconfig:
+    description: File to write the kubeconfig to, readable by its owner only. It is C(kubeconfig) in O(directory) unless given.
+    type: path
   durable:
     description: Whether everything acknowledged is on disk, so that a cluster that was killed or stopped goes on where it was.
     type: bool
@@ -107,6 +110,11 @@ EXAMPLES = r"""
   okd.virt.migrate_access_info:
     kubeconfig: "{{ engine.kubeconfig }}"
 
+- name: Keep one that goes on where it was, also after the machine was restarted
+  okd.virt.engine:
+    directory: "{{ ansible_env.HOME }}/rehearsal"
+    durable: true
+
 - name: Stop it and remove its files
   okd.virt.engine:
     state: absent
@@ -156,6 +164,7 @@ def argument_spec() -> dict[str, dict[str, t.Any]]:
         "flavour": {"type": "str", "choices": ["okd", "openshift"], "default": "okd"},
         "speed": {"type": "str", "default": "1"},
         "port": {"type": "int", "default": 0},
+        "kubeconfig": {"type": "path"},
         "durable": {"type": "bool", "default": False},
         "sizes": {"type": "dict", "default": {}},
         "stop_with_playbook": {"type": "bool", "default": False},

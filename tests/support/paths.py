@@ -29,4 +29,6 @@ def clean_environment(**added: str) -> dict[str, str]:
     kept = {name: value for name, value in os.environ.items() if not name.startswith(foreign)}
     tools = str(Path(sys.executable).parent)
     path = os.pathsep.join([tools, *(folder for folder in os.get_exec_path() if folder != tools)])
-    return {**kept, "PATH": path, "ANSIBLE_CONFIG": str(REPOSITORY / "ansible.cfg"), **added}
+    # What somebody once installed for all of his projects must not be tested in place of this checkout.
+    ours = {"ANSIBLE_CONFIG": str(REPOSITORY / "ansible.cfg"), "ANSIBLE_COLLECTIONS_PATH": str(Path(sys.prefix) / "collections")}
+    return {**kept, "PATH": path, **ours, **added}
