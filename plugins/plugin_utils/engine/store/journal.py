@@ -38,6 +38,25 @@ class InUse(Exception):
     """Another engine has the directory."""
 
 
+class Write(t.NamedTuple):
+    """One object as it was written; `value` is None when it was deleted."""
+
+    version: int
+    group: str
+    plural: str
+    namespace: str
+    name: str
+    value: dict[str, t.Any] | None
+
+
+class Recovered(t.NamedTuple):
+    """What a journal holds: the objects at a version, and every write since, in order."""
+
+    objects: list[Write]
+    version: int
+    writes: list[Write]
+
+
 def _line(record: t.Any) -> bytes:
     body = orjson.dumps(record)
     return b"%08x %b\n" % (zlib.crc32(body), body)
@@ -85,21 +104,20 @@ class Journal:
         self._compaction: asyncio.Task[None] | None = None
         self._since: list[bytes] | None = None
         self.about: dict[str, t.Any] = {}
-        self.version = 0
 
     @property
     def exists(self) -> bool:
         """Whether there is something to recover."""
         return self._path.exists()
 
-    def recover(self) -> list[Stored]:
-        """The objects as of the last whole record, which may be cut off at the end by a crash; opens the file for appending.
+    def recover(self) -> Recovered:
+        """Everything up to the last whole record, which may be cut off at the end by a crash; opens the file for appending.
 
-        Sets `version` and `about`. Without a file an empty one is begun. Raises Damaged when anything but the end is wrong.
+        Sets `about`. Without a file an empty one is begun. Raises Damaged when anything but the end is wrong.
         """
         if not self.exists:
             self.begin((), 0, {})
-            return []
+            return Recovered([], 0, [])
         lines = self._path.read_bytes().splitlines(keepends=True)
         header = _parse(lines[0]) if lines else None
         if not isinstance(header, dict) or header.get("format") != FORMAT:
@@ -107,30 +125,20 @@ class Journal:
         snapshot: int = header["objects"]
         if len(lines) - 1 < snapshot:
             raise self._damaged(len(lines), f"{snapshot} objects were announced, {len(lines) - 1} are there")
-        objects: dict[tuple[str, str, str, str], Stored] = {}
-        length = base = len(lines[0])
-        self.version, self.about = header["version"], header.get("about", {})
-        for number, line in enumerate(lines[1:], 1):
-            record = _parse(line)
-            if record is None:
-                # Only a record that was cut off can be one that nobody was promised.
-                if number > snapshot and number == len(lines) - 1 and not line.endswith(b"\n"):
-                    break
-                raise self._damaged(number + 1, "the checksum does not fit")
-            version, group, plural, namespace, name, value = record
-            key = (group, plural, namespace, name)
-            if value is None:
-                objects.pop(key, None)
-            else:
-                objects[key] = Stored((group, plural), namespace, name, version, value, orjson.dumps(value))
-            self.version = max(self.version, version)
-            length += len(line)
-            if number <= snapshot:
-                base = length
+        records: list[t.Any] = [_parse(line) for line in lines[1:]]
+        # Only a record that was cut off can be one that nobody was promised.
+        if len(records) > snapshot and records[-1] is None and not lines[-1].endswith(b"\n"):
+            del lines[-1], records[-1]
+        if None in records:
+            raise self._damaged(records.index(None) + 2, "the checksum does not fit")
+        self.about = header.get("about", {})
+        base = sum(map(len, lines[: snapshot + 1]))
+        length = base + sum(map(len, lines[snapshot + 1:]))
+        writes = [Write(*record) for record in records[snapshot:]]
         file = os.open(self._path, os.O_WRONLY | os.O_APPEND)
         os.ftruncate(file, length)
-        self._take(file, length, base, self.version)
-        return list(objects.values())
+        self._take(file, length, base, writes[-1].version if writes else header["version"])
+        return Recovered([Write(*record) for record in records[:snapshot]], header["version"], writes)
 
     def begin(self, objects: collections.abc.Iterable[Stored], version: int, about: dict[str, t.Any]) -> None:
         """Write a file of its own with these objects; `about` is what the reader of recover() wants to know of it. Raises OSError.

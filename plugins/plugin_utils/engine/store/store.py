@@ -15,7 +15,7 @@ with contextlib.suppress(ImportError):
     import orjson
 
 from .history import Expired, History, StoreEvent, Subscription
-from .journal import Journal
+from .journal import Journal, Recovered, Write
 from .stored import Object, ResourceKey, Stored, copy_json
 
 __all__ = (
@@ -43,6 +43,14 @@ def _as_prefix(namespace: str) -> str:
 def list_order(key: tuple[str, str]) -> tuple[str, str]:
     """Sorts (namespace, name) as lists do: by the bytes of namespace/name, so that `a-b` comes before `a`."""
     return _as_prefix(key[0]), key[1]
+
+
+def _at_version(value: Object, version: int) -> Object:
+    return {**value, "metadata": {**value["metadata"], "resourceVersion": str(version)}}
+
+
+def _stored(write: Write, value: Object) -> Stored:
+    return Stored((write.group, write.plural), write.namespace, write.name, write.version, value, orjson.dumps(value))
 
 
 class _Table:
@@ -87,15 +95,24 @@ class Store:
     """All objects of a cluster. Single-threaded; every write is atomic and, with a journal, written down before anybody sees it."""
 
     def __init__(self, journal: Journal | None = None) -> None:
-        """Take over what the journal holds. Raises journal.Damaged."""
+        """Take over what the journal holds, with what happened since its last compaction. Raises journal.Damaged, OSError."""
         self._tables: dict[ResourceKey, _Table] = {}
         self._journal = journal
-        self._version = 0
-        if journal is not None:
-            for stored in journal.recover():
-                self._table(stored.resource).put(stored)
-            self._version = journal.version
-        self._history = History(self._version)
+        recovered = journal.recover() if journal is not None else Recovered([], 0, [])
+        self._version = recovered.version
+        self._history = History(recovered.version)
+        for write in recovered.objects:
+            self._table((write.group, write.plural)).put(_stored(write, write.value or {}))
+        for write in recovered.writes:
+            self._replay(write)
+
+    def _replay(self, write: Write) -> None:
+        resource = (write.group, write.plural)
+        previous = self.get(resource, write.namespace, write.name)
+        if write.value is not None:
+            self._apply("ADDED" if previous is None else "MODIFIED", _stored(write, write.value), previous)
+        elif previous is not None:
+            self._apply("DELETED", _stored(write, _at_version(previous.value, write.version)), previous)
 
     @property
     def version(self) -> int:
@@ -194,21 +211,24 @@ class Store:
 
     def _write(self, event: str, resource: ResourceKey, namespace: str, name: str, value: Object, previous: Stored | None) -> Stored:
         version = self._version + 1
-        value = {**value, "metadata": {**value["metadata"], "resourceVersion": str(version)}}
+        value = _at_version(value, version)
         stored = Stored(resource, namespace, name, version, value, orjson.dumps(value))
         if self._journal is not None:
             # Written before anything else knows of it: what was seen by anybody survives the process.
             self._journal.append(stored, deleted=event == "DELETED")
-        self._version = version
-        table = self._table(resource)
-        if event == "DELETED":
-            table.remove(namespace, name)
-        else:
-            table.put(stored)
-        self._history.add(StoreEvent(event, stored, previous, version))
+        self._apply(event, stored, previous)
         if self._journal is not None and self._journal.wants_compaction():
             self._journal.compact(self._everything(), version)
         return stored
+
+    def _apply(self, event: str, stored: Stored, previous: Stored | None) -> None:
+        self._version = stored.version
+        table = self._table(stored.resource)
+        if event == "DELETED":
+            table.remove(stored.namespace, stored.name)
+        else:
+            table.put(stored)
+        self._history.add(StoreEvent(event, stored, previous, stored.version))
 
     def _everything(self) -> t.List[Stored]:  # noqa: UP006
         return [one for key in self.resources() for one in self.list(key)]

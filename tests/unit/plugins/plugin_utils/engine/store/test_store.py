@@ -178,6 +178,9 @@ def test_a_restart_brings_everything_back(tmp_path_factory: pytest.TempPathFacto
     states = _write_down(directory, writes)
     again = Store(Journal(directory))
     assert (again.version, _everything(again)) == states[-1][1:]
+    for _length, version, content in states:
+        # What happened before is known as if nothing had been in between.
+        assert {resource: _content(again.list_at(resource, None, version)) for resource in content} == content
     again.close()
     path = directory / "journal"
     shortest, longest = states[0][0], states[-1][0]
@@ -345,3 +348,28 @@ def test_flushed_waits_for_the_disk(tmp_path: pathlib.Path) -> None:
 
     asyncio.run(write())
     assert Store(Journal(tmp_path)).count(PODS) == 50
+
+
+@given(WRITES, st.integers(0, 40))
+@settings(max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_a_watch_goes_on_across_a_restart(tmp_path_factory: pytest.TempPathFactory, writes: list[Write], at: int) -> None:
+    directory = tmp_path_factory.mktemp("journal")
+
+    async def follow(store: Store, since: int) -> list[tuple[str, int, bytes, int | None]]:
+        subscription = store.subscribe(PODS, None, since)
+        subscription.close()
+        return [
+            (event.type, event.version, event.stored.raw, event.previous.version if event.previous else None) async for event in subscription
+        ]
+
+    store = Store(Journal(directory))
+    for write in writes[:at]:
+        _do(store, write)
+    since = store.version
+    for write in writes[at:]:
+        _do(store, write)
+    seen = asyncio.run(follow(store, since))
+    store.close()
+    again = Store(Journal(directory))
+    assert asyncio.run(follow(again, since)) == seen
+    again.close()
