@@ -66,8 +66,7 @@ def _key(obj: Json) -> tuple[str, str]:
     return metadata.get("namespace") or "", metadata["name"]
 
 
-if t.TYPE_CHECKING:
-    _Message = tuple[Target, dict[tuple[str, str], Json] | VirtError | None]
+_Message: t.TypeAlias = "tuple[Target, dict[tuple[str, str], Json] | VirtError | None]"
 
 
 class _Follower(threading.Thread):
