@@ -3,8 +3,9 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """An engine killed under its writers loses nothing that it acknowledged.
 
-Several clients create, change and delete objects; at a random moment the engine gets SIGKILL and is started again on what it left.
-An object must then be as its last acknowledged write left it, or as the one write after that, whose answer never came, would have.
+Several clients create, change and delete objects while others watch; at a random moment the engine gets SIGKILL and is started again
+on what it left. An object must then be as its last acknowledged write left it, or as the one write after that, whose answer never came,
+would have; and a watch that goes on from the last version that it saw must tell every event once, in the one order that all see.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ import threading
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import urllib3
 
@@ -28,12 +30,15 @@ from ..support.api import MERGE_PATCH, Api
 from .report import Report
 
 NAME = "engine_kill"
-WRITERS = 6
+WRITERS = 8
+WATCHERS = 20
 _NAMES = 5
 _MAPS = "/api/v1/namespaces/default/configmaps"
 _LONGEST_LIFE = 0.6
 """Seconds that the engine is written to before it is killed, at most."""
 
+Event = tuple[str, str, int]
+"""Type, name, version."""
 Content = str | None
 """What an object holds; None when there is no such object."""
 
@@ -90,6 +95,56 @@ class Writer(threading.Thread):
             ledger.version = max(ledger.version, int(answer.body["metadata"]["resourceVersion"]))
 
 
+class Watcher(threading.Thread):
+    """Follows all objects from a version on until the engine is gone; `seen` is carried over to the next one."""
+
+    def __init__(self, kubeconfig: Path, since: int, seen: list[Event]) -> None:
+        super().__init__(daemon=True)
+        self._api, self._since, self.seen = Api(kubeconfig), since, seen
+        self.problems: list[str] = []
+
+    def run(self) -> None:
+        version = self.seen[-1][2] if self.seen else self._since
+        try:
+            self._follow(version)
+        except (urllib3.exceptions.HTTPError, OSError):
+            return
+
+    def _follow(self, version: int) -> None:
+        for event in self._api.stream(f"{_MAPS}?watch=1&resourceVersion={version}"):
+            if event["type"] == "ERROR":
+                self.problems.append(f"a watch from {version} was refused: {event['object'].get('message')}")
+                return
+            self.seen.append(_event(event))
+
+
+def _event(event: dict[str, Any]) -> Event:
+    metadata = event["object"]["metadata"]
+    return event["type"], metadata["name"], int(metadata["resourceVersion"])
+
+
+def _since(engine: RunningEngine, version: int) -> list[Event]:
+    """What the restarted engine says has happened after a version."""
+    events = Api(engine.kubeconfig).stream(f"{_MAPS}?watch=1&timeoutSeconds=1&resourceVersion={version}")
+    return [_event(event) for event in events]
+
+
+def misled(truth: list[Event], watchers: list[Watcher]) -> list[str]:
+    """Watches that were told something else than what happened, as far as they got."""
+    problems = [problem for watcher in watchers for problem in watcher.problems]
+    for number, watcher in enumerate(watchers):
+        for happened, told in zip(truth, watcher.seen, strict=False):
+            if happened != told:
+                problems.append(f"watcher {number} was told {told}, what happened was {happened}")
+                break
+        if len(watcher.seen) > len(truth):
+            problems.append(f"watcher {number} was told {watcher.seen[len(truth)]}, which did not happen")
+    versions = [version for _type, _name, version in truth]
+    if versions != sorted(set(versions)):
+        problems.append("versions went back")
+    return problems
+
+
 def _start(directory: Path) -> RunningEngine:
     return process.start(EngineOptions(directory=directory, cluster="empty", durable=True, watch_pid=os.getpid()))
 
@@ -124,22 +179,31 @@ def run(rounds: int, seed: int) -> Report:
     draw = random.Random(seed)
     directory = Path(tempfile.mkdtemp(prefix="okd-virt-engine-kill-"))
     ledgers = [Ledger() for _number in range(WRITERS)]
+    seen: list[list[Event]] = [[] for _number in range(WATCHERS)]
+    truth: list[Event] = []
     engine = _start(directory)
     try:
+        first = int(Api(engine.kubeconfig).get(_MAPS)["metadata"]["resourceVersion"])
         for number in range(rounds):
             writers = [Writer(engine.kubeconfig, index, ledger, draw.getrandbits(32)) for index, ledger in enumerate(ledgers)]
-            for writer in writers:
-                writer.start()
+            watchers = [Watcher(engine.kubeconfig, first, events) for events in seen]
+            for thread in (*watchers, *writers):
+                thread.start()
             time.sleep(draw.uniform(0.05, _LONGEST_LIFE))
             _kill(engine)
             for writer in writers:
                 writer.stopped.set()
                 writer.join(30)
+            for watcher in watchers:
+                watcher.join(30)
             engine = _start(directory)
+            truth += _since(engine, truth[-1][2] if truth else first)
             held, version = _contents(engine)
-            problems = [problem for writer in writers for problem in writer.problems] + lost(held, version, ledgers)
+            problems = [problem for writer in writers for problem in writer.problems] + lost(held, version, ledgers) + misled(truth, watchers)
             if number == rounds - 1 and sum(ledger.writes for ledger in ledgers) < rounds:
                 problems.append("hardly anything was written: the engine died before its clients got to it")
+            if number == rounds - 1 and min(map(len, seen)) < len(truth) // 2:
+                problems.append("some watch was told hardly anything")
             report.add(f"death {number + 1}", problems)
             for ledger in ledgers:
                 # What came of the write under way is known now.
