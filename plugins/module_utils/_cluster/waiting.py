@@ -76,6 +76,7 @@ class _Follower(threading.Thread):
         super().__init__(daemon=True)
         self._cluster, self._target, self._out, self._until = cluster, target, out, until
         self._objects: dict[tuple[str, str], Json] = {}
+        self._may_watch = True
         self.stopped = threading.Event()
 
     def run(self) -> None:
@@ -99,6 +100,9 @@ class _Follower(threading.Thread):
     def _watch(self, version: str) -> None:
         """Follow until the version is too old or the kind can't be watched; broken connections are resumed."""
         target = self._target
+        if not self._may_watch:
+            self.stopped.wait(POLL)
+            return
         while not self.stopped.is_set() and time.monotonic() < self._until:
             seconds = int(max(1, min(_LONGEST_WATCH, self._until - time.monotonic() + 1)))
             try:
@@ -120,6 +124,7 @@ class _Follower(threading.Thread):
                 self.stopped.wait(_RESUME_PAUSE)
             except VirtError as error:
                 if isinstance(error, Forbidden) or getattr(error, "status", 0) in (404, 405):
+                    self._may_watch = False
                     self.stopped.wait(POLL)
                     return
                 if getattr(error, "status", 0) not in (429, 500, 502, 503, 504):

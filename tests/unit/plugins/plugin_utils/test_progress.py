@@ -22,7 +22,7 @@ class Stage:
     def __init__(self, level: str = NORMAL) -> None:
         self.now = 100.0
         self.lines: list[str] = []
-        self.listener = DisplayListener("node_drain", self, level, lambda: self.now)  # type: ignore[arg-type]
+        self.listener = DisplayListener("node_drain", self, level, lambda: self.now)
 
     def display(self, line: str) -> None:
         self.lines.append(line)
