@@ -29,7 +29,7 @@ from ..okd.hyperconverged import HYPERCONVERGEDS, KUBEVIRTS
 from ..okd.hyperconverged import NAME as HYPERCONVERGED_NAME
 from ..okd.olm import ACCOUNT as OLM_ACCOUNT
 from ..okd.olm import NAMESPACE as OLM_NAMESPACE
-from ..okd.olm import catalog
+from ..okd.olm import catalog, operator_conditions
 from ..okd.olm.objects import (
     CATALOG_ANNOTATION,
     CATALOG_SOURCES,
@@ -146,11 +146,12 @@ async def operator(cluster: Cluster, clock: Clock, where: str, csv: Object, obje
             "metadata": {"name": entry["name"], "namespace": where, "labels": labels, "ownerReferences": [owner]},
         }, 0)
     condition = {"type": "Upgradeable", "status": "True", "reason": "Upgradeable", "message": "", "lastTransitionTime": now}
-    await cluster.create(OPERATOR_CONDITIONS, {
+    said: Object = {
         "apiVersion": OPERATOR_CONDITIONS.api_version, "kind": "OperatorCondition",
         "metadata": {"name": name, "namespace": where, "ownerReferences": [{**owner, "controller": False, "blockOwnerDeletion": True}]},
         "spec": {"deployments": [one["name"] for one in deployments], "conditions": [condition]},
-    })
+    }
+    await put(cluster, OPERATOR_CONDITIONS, said, operator_conditions.status_of(said))
 
 
 async def _up(cluster: Cluster, clock: Clock, workload: Object, nodes: int) -> None:

@@ -10,6 +10,7 @@ from ...interface import Cluster
 from .catalog_sources import CatalogSources
 from .cluster_service_versions import ClusterServiceVersions
 from .install_plans import InstallPlans
+from .operator_conditions import OperatorConditions
 from .subscriptions import Subscriptions
 
 NAMESPACE = "openshift-operator-lifecycle-manager"
@@ -18,7 +19,7 @@ ACCOUNT = "olm-operator-serviceaccount"
 
 def start(cluster: Cluster, clock: Clock) -> list[Controller]:
     """Start all its controllers; the given cluster is only used to take on their identity."""
-    controllers: list[Controller] = [CatalogSources(), Subscriptions(), InstallPlans(), ClusterServiceVersions()]
+    controllers: list[Controller] = [CatalogSources(), Subscriptions(), InstallPlans(), ClusterServiceVersions(), OperatorConditions()]
     for controller in controllers:
         controller.start(cluster.as_service_account(NAMESPACE, ACCOUNT), clock)
     return controllers

@@ -8,6 +8,7 @@ Source: OLM pkg/controller/operators/olm/operator.go (transitionCSVState), opera
 from __future__ import annotations
 
 import dataclasses
+import datetime
 
 from ...controller import Controller
 from ...errors import StatusError
@@ -48,16 +49,22 @@ class Transition:
     message: str = ""
 
 
-def upgradeable(operator_condition: Object | None) -> bool:
-    """Whether a running version lets itself be replaced: an override wins, then its own word; silence is consent."""
+def refusal(operator_condition: Object | None) -> str:
+    """Why a running version does not let itself be replaced; empty when it does.
+
+    An override wins, then the status that OLM made of the operator's own word; silence is consent. Source: olm/operatorconditions.go.
+    """
     if operator_condition is None:
-        return True
-    spec = operator_condition.get("spec") or {}
-    for source in (spec.get("overrides"), spec.get("conditions"), (operator_condition.get("status") or {}).get("conditions")):
-        found = condition(source, "Upgradeable")
-        if found is not None:
-            return bool(found["status"] == "True")
-    return True
+        return ""
+    override = condition((operator_condition.get("spec") or {}).get("overrides"), "Upgradeable")
+    if override is not None:
+        return "" if override["status"] == "True" else f"The operator is not upgradeable: {override.get('message', '')}"
+    said = condition((operator_condition.get("status") or {}).get("conditions"), "Upgradeable")
+    if said is None:
+        return ""
+    if said.get("observedGeneration") != operator_condition["metadata"].get("generation"):
+        return f'The operatorcondition status "{said["type"]}"="{said["status"]}" is outdated'
+    return f"The operator is not upgradeable: {said.get('message', '')}" if said["status"] == "False" else ""
 
 
 def transition(moment: Moment) -> Transition | None:
@@ -78,9 +85,10 @@ def transition(moment: Moment) -> Transition | None:
     if not phase or (phase == "Failed" and reason in ("NoOperatorGroup", "TooManyOperatorGroups")):
         return Transition("Pending", "RequirementsUnknown", "requirements not yet checked")
     if phase == "Pending":
-        if not upgradeable(moment.predecessor_condition):
-            blocked = "operator is not upgradeable: the operatorcondition status \"Upgradeable\"=\"False\""
-            return None if reason == "OperatorConditionNotUpgradeable" else Transition("Pending", "OperatorConditionNotUpgradeable", blocked)
+        refused = refusal(moment.predecessor_condition)
+        if refused:
+            blocked = Transition("Pending", "OperatorConditionNotUpgradeable", f"operator is not upgradeable: {refused}")
+            return None if (reason, status.get("message")) == (blocked.reason, blocked.message) else blocked
         return Transition("InstallReady", "AllRequirementsMet", "all requirements found, attempting install")
     if phase == "InstallReady":
         return Transition("Installing", "InstallSucceeded", "waiting for install components to report healthy")
@@ -108,7 +116,6 @@ class ClusterServiceVersions(Controller):
         for informer in (self._groups, self._operator_conditions, self._deployments):
             informer.add_handler(self._beside)
         self._namespaces.add_handler(self._namespace)
-        self._since: dict[tuple[str, str, str], float] = {}
 
     def _changed(self, _event: str, obj: Object, _before: Object | None) -> None:
         if not is_copy(obj):
@@ -135,6 +142,9 @@ class ClusterServiceVersions(Controller):
         moment = self._moment(csv)
         found = transition(moment)
         phase = (csv.get("status") or {}).get("phase", "")
+        if phase == "Deleting":
+            await self._remove(csv)
+            return None
         if found is None:
             await self._settled(csv, phase)
             return _POLL if phase == "Installing" else None
@@ -142,9 +152,6 @@ class ClusterServiceVersions(Controller):
         if found.phase == "Installing":
             await self._install(csv)
         await self._write(csv, found)
-        if found.phase == "Deleting":
-            await self.clock.sleep(_STEP)
-            await self._remove(csv)
         return None
 
     def _moment(self, csv: Object) -> Moment:
@@ -153,20 +160,20 @@ class ClusterServiceVersions(Controller):
         wanted = [entry["name"] for entry in _deployments(csv)]
         found = [self._deployments.get(one, namespace) for one in wanted]
         ready = all(one is not None and _owner(one) == name and rolled_out(one) for one in found)
-        phase = (csv.get("status") or {}).get("phase", "")
-        since = self._since.setdefault((namespace, name, phase), self.clock.monotonic())
+        since = (csv.get("status") or {}).get("lastTransitionTime")
+        waited = (self.clock.now() - datetime.datetime.fromisoformat(since)).total_seconds() if since else 0.0
         return Moment(
             csv, successor, self._operator_conditions.get(csv["spec"].get("replaces") or "", namespace), len(self._groups.list(namespace)),
-            ready, self.clock.monotonic() - since,
+            ready, waited,
         )
 
     async def _write(self, csv: Object, found: Transition) -> None:
-        current = await self.cluster.get(CLUSTER_SERVICE_VERSIONS, csv["metadata"]["name"], csv["metadata"]["namespace"])
+        """Write the next phase of the version as it was looked at: when it has changed since, that is refused and it is looked at again."""
         now = self.clock.timestamp()
         entry = {"phase": found.phase, "reason": found.reason, "message": found.message, "lastUpdateTime": now, "lastTransitionTime": now}
-        before = current.get("status") or {}
+        before = csv.get("status") or {}
         status = {**before, **entry, "conditions": [*(before.get("conditions") or ()), entry][-20:]}
-        await self.cluster.update(CLUSTER_SERVICE_VERSIONS, {**current, "status": status}, "status")
+        await self.cluster.update(CLUSTER_SERVICE_VERSIONS, {**csv, "status": status}, "status")
 
     async def _install(self, csv: Object) -> None:
         """Write the OperatorCondition and the Deployments."""
@@ -225,11 +232,19 @@ class ClusterServiceVersions(Controller):
                     raise
 
     async def _remove(self, csv: Object) -> None:
+        """Delete the version and its copies; itself last, so that what was cut short is begun again."""
         name = csv["metadata"]["name"]
-        await self.cluster.delete(CLUSTER_SERVICE_VERSIONS, name, csv["metadata"]["namespace"], propagation="Background")
-        for one in self._csvs.list():
-            if one["metadata"]["name"] == name and is_copy(one):
-                await self.cluster.delete(CLUSTER_SERVICE_VERSIONS, name, one["metadata"]["namespace"])
+        await self.clock.sleep(_STEP)
+        for namespace in [one["metadata"]["namespace"] for one in self._csvs.list() if one["metadata"]["name"] == name and is_copy(one)]:
+            await self._delete(name, namespace)
+        await self._delete(name, csv["metadata"]["namespace"])
+
+    async def _delete(self, name: str, namespace: str) -> None:
+        try:
+            await self.cluster.delete(CLUSTER_SERVICE_VERSIONS, name, namespace, propagation="Background")
+        except StatusError as error:
+            if error.code != 404:
+                raise
 
 
 def _deployments(csv: Object) -> list[Object]:
