@@ -24,14 +24,18 @@ _PLAN, _INSTALL = 0.5, 1.0
 
 def next_phase(plan: Object) -> str:
     """The phase that follows without work being done: Planning, RequiresApproval until approved, Installing."""
-    phase = (plan.get("status") or {}).get("phase", "")
+    phase = _phase(plan)
     if phase in ("Complete", "Failed"):
-        return str(phase)
+        return phase
     if not phase:
         return "Planning"
     if not plan["spec"]["approved"]:
         return "RequiresApproval"
     return "Installing"
+
+
+def _phase(plan: Object) -> str:
+    return str((plan.get("status") or {}).get("phase", ""))
 
 
 class InstallPlans(Controller):
@@ -46,12 +50,20 @@ class InstallPlans(Controller):
         plan = self._plans.get(key[1], key[0])
         if plan is None:
             return None
-        phase, wanted = (plan.get("status") or {}).get("phase", ""), next_phase(plan)
+        phase, wanted = _phase(plan), next_phase(plan)
         if wanted != phase:
             await self.clock.sleep(_PLAN)
-            await self._status(plan, wanted)
         elif phase == "Installing":
             await self.clock.sleep(_INSTALL)
+        else:
+            return None
+        plan = await self.cluster.get(INSTALL_PLANS, key[1], key[0])
+        if _phase(plan) != phase or next_phase(plan) != wanted:
+            # It has gone on since: what became of it is in the queue.
+            return 0.0
+        if wanted != phase:
+            await self._status(plan, wanted)
+        else:
             await self._install(plan)
         return None
 

@@ -29,7 +29,6 @@ from .objects import (
 _KEPT = 5
 _RESOLVE = 1.0
 _ALPHABET = string.ascii_lowercase + string.digits
-_RESYNC = 60.0
 
 
 @dataclasses.dataclass(frozen=True)
@@ -66,8 +65,8 @@ def approval(subscriptions: list[Object]) -> str:
 
 
 def status_of(step: Step, plan: Object | None, now: str) -> Object:
-    """The Subscription's status; `plan` is the InstallPlan for its next version."""
-    status = dict(step.subscription.get("status") or {})
+    """The Subscription's status but for lastUpdated; `plan` is the InstallPlan for its next version."""
+    status = {key: value for key, value in (step.subscription.get("status") or {}).items() if key != "lastUpdated"}
     conditions = with_condition(
         status.get("conditions"), "CatalogSourcesUnhealthy", "False", now, reason="AllCatalogSourcesHealthy",
         message="all available catalogsources are healthy",
@@ -161,14 +160,15 @@ class Subscriptions(Controller):
             return parse(None)
 
     async def _plan(self, namespace: str, waiting: list[Step], subscriptions: list[Object]) -> Object:
-        """The InstallPlan for exactly these versions, made when there is none yet."""
+        """The newest InstallPlan that brings these versions, made when there is none yet; one under way may have brought others already."""
         names = [step.next.name for step in waiting if step.next is not None]
         plans = (await self.cluster.list(INSTALL_PLANS, namespace)).items
-        found = next((plan for plan in plans if plan["spec"]["clusterServiceVersionNames"] == names), None)
+        plans.sort(key=lambda plan: int(plan["spec"].get("generation", 0)))
+        found = next((plan for plan in reversed(plans) if set(names) <= set(plan["spec"]["clusterServiceVersionNames"])), None)
         if found is not None:
             return found
         await self.clock.sleep(_RESOLVE)
-        generation = max((plan["spec"].get("generation", 0) for plan in plans), default=0) + 1
+        generation = (plans[-1]["spec"].get("generation", 0) if plans else 0) + 1
         way = approval(subscriptions)
         owners = [
             {
@@ -187,6 +187,6 @@ class Subscriptions(Controller):
                 "source": "", "sourceNamespace": "",
             },
         })
-        for old in sorted(plans, key=lambda plan: int(plan["spec"].get("generation", 0)))[: -(_KEPT - 1) or None]:
+        for old in plans[: 1 - _KEPT]:
             await self.cluster.delete(INSTALL_PLANS, old["metadata"]["name"], namespace)
         return made
