@@ -55,6 +55,9 @@ class HyperConverged(Controller):
         hyperconverged = self._hyperconvergeds.get(NAME, self._namespace)
         if not version or hyperconverged is None:
             return None
+        if operator_version(hyperconverged) != version:
+            # The cache may not have heard yet of the end of an update; told to OLM again it would be a second one.
+            hyperconverged = await self.cluster.get(HYPERCONVERGEDS, NAME, self._namespace)
         before = operator_version(hyperconverged)
         upgrading = bool(before) and before != version
         if self._led != version:
