@@ -68,6 +68,24 @@ def deploying(kubevirt: Object, version: str, now: str) -> Object:
     return status
 
 
+def is_failing(kubevirt: Object) -> bool:
+    """Whether the last attempt at what is wanted now failed."""
+    conditions = (kubevirt.get("status") or {}).get("conditions") or ()
+    return any(entry["type"] == "Synchronized" and entry["status"] == "False" for entry in conditions)
+
+
+def failing(kubevirt: Object, version: str, problem: str, now: str) -> Object:
+    """While the version can't be brought about."""
+    status = _target(kubevirt, version)
+    message = f"An error occurred during deployment: {problem}"
+    entries = [
+        (kind, value, "DeploymentFailed", message)
+        for kind, value in (("Synchronized", "False"), ("Available", "False"), ("Progressing", "False"), ("Degraded", "True"))
+    ]
+    status["conditions"] = _conditions(status.get("conditions") or [], entries, now)
+    return status
+
+
 def ready(kubevirt: Object, version: str, now: str) -> Object:
     """When the version runs everywhere."""
     status = _target(kubevirt, version)

@@ -27,7 +27,7 @@ from ..interface import (
 from ..kubernetes.rollouts import DAEMON_SETS, DEPLOYMENTS, rolled_out
 from . import install_strategy
 from .install_strategy import InstallStrategy
-from .kubevirt_status import deploying, is_current, ready, updating
+from .kubevirt_status import deploying, failing, is_current, is_failing, ready, updating
 
 KUBEVIRTS = Ref("kubevirt.io", "v1", "kubevirts")
 SERVICES = Ref("", "v1", "services")
@@ -148,14 +148,16 @@ class VirtOperator(Controller):
             self._led = version
             await self.clock.sleep(_LEADER)
         status = deploying if fresh else updating
-        kubevirt = await self._status(kubevirt, status(kubevirt, version, self.clock.timestamp()))
+        if not is_failing(kubevirt):
+            kubevirt = await self._status(kubevirt, status(kubevirt, version, self.clock.timestamp()))
         await self._dump_strategy(plan)
-        await self._apply_all(CUSTOM_RESOURCE_DEFINITIONS, plan.custom_resource_definitions)
-        await self._apply_all(SERVICE_ACCOUNTS, plan.service_accounts)
-        await self._apply_rbac(plan)
-        await self._apply_all(SERVICES, plan.services)
-        for webhook in plan.webhooks:
-            await self._apply(_WEBHOOKS[webhook["kind"]], webhook)
+        try:
+            await self._apply_before_workloads(plan)
+        except StatusError as error:
+            if error.reason != "Conflict":
+                await self._status(kubevirt, failing(kubevirt, version, error.message, self.clock.timestamp()))
+            raise
+        kubevirt = await self._status(kubevirt, status(kubevirt, version, self.clock.timestamp()))
         workloads = [(DAEMON_SETS, one) for one in plan.daemon_sets] + [(DEPLOYMENTS, one) for one in plan.deployments]
         # A new installation needs its webhooks first; an update rolls virt-api last. Source: apply/reconcile.go.
         for ref, workload in reversed(workloads) if fresh else workloads:
@@ -164,6 +166,14 @@ class VirtOperator(Controller):
         await self._status(kubevirt, ready(kubevirt, version, self.clock.timestamp()))
         await self._delete_leftovers(plan)
         return None
+
+    async def _apply_before_workloads(self, plan: InstallStrategy) -> None:
+        await self._apply_all(CUSTOM_RESOURCE_DEFINITIONS, plan.custom_resource_definitions)
+        await self._apply_all(SERVICE_ACCOUNTS, plan.service_accounts)
+        await self._apply_rbac(plan)
+        await self._apply_all(SERVICES, plan.services)
+        for webhook in plan.webhooks:
+            await self._apply(_WEBHOOKS[webhook["kind"]], webhook)
 
     async def _status(self, kubevirt: Object, status: Object) -> Object:
         current = await self.cluster.get(KUBEVIRTS, kubevirt["metadata"]["name"], self._namespace)
