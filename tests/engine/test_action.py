@@ -14,6 +14,7 @@ from ansible_collections.okd.virt.plugins.plugin_utils.engine import process
 
 from ..support.api import Api
 from ..support.playbook import run_playbook
+from .waiting import eventually
 
 
 @pytest.fixture
@@ -59,6 +60,12 @@ def test_a_cluster_outlives_its_playbook_unless_told(tmp_path: pathlib.Path, dir
     play = _play(tmp_path, [("start", {"directory": str(directory), "cluster": "empty"})])
     started = run_playbook(play, "", tmp_path / "run", {}, executable=ansible_playbook).passed().results("okd.virt.engine")[0]
     assert Api(started["kubeconfig"]).get("/api/v1/namespaces/default")["metadata"]["name"] == "default"
+
+
+def test_a_cluster_can_end_with_its_playbook(tmp_path: pathlib.Path, directory: pathlib.Path, ansible_playbook: str) -> None:
+    play = _play(tmp_path, [("start", {"directory": str(directory), "cluster": "empty", "stop_with_playbook": True})])
+    run_playbook(play, "", tmp_path / "run", {}, executable=ansible_playbook).passed()
+    eventually(lambda: process.running(directory) is None)
 
 
 def test_a_cluster_that_can_not_be_started_says_why(tmp_path: pathlib.Path, directory: pathlib.Path, ansible_playbook: str) -> None:

@@ -202,6 +202,19 @@ async def test_the_kubeconfig_is_private_and_begins_with_the_administrator(serve
     assert base64.b64decode(cluster["certificate-authority-data"]).decode() == served.authority.certificate_pem
 
 
+async def test_a_start_that_fails_holds_nothing(served: Engine, tmp_path: pathlib.Path) -> None:
+    port = int(served.server.url.rpartition(":")[2])
+    engine = Engine(Options(cluster="empty", port=port, data_dir=tmp_path / "other"))
+    with pytest.raises(OSError, match="address already in use"):
+        await engine.start()
+    with pytest.raises(ValueError, match="holds another cluster"):
+        Engine(Options(cluster="lab", data_dir=tmp_path / "other"))
+    # Neither of them keeps the directory from the next.
+    again = Engine(Options(cluster="empty", data_dir=tmp_path / "other"))
+    await again.start()
+    await again.stop()
+
+
 async def test_an_engine_that_listens_everywhere_is_reached_by_loopback() -> None:
     engine = Engine(Options(cluster="empty", address="0.0.0.0"))
     await engine.start()

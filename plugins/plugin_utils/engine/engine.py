@@ -4,6 +4,7 @@
 """The engine: store, API server, controllers and a sample cluster in one process."""
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import datetime
 import pathlib
@@ -55,10 +56,18 @@ class Engine:
         self.options = options
         self.sample = clusters.find(options.cluster, options.release, options.flavour, options.parameters)
         self._journal = Journal(options.data_dir) if options.data_dir is not None else None
-        # A cluster that is new is kept once it is whole: until then nobody has seen it.
-        self.store = Store(self._journal if self._journal is not None and self._journal.exists else None)
-        if self._journal is not None:
-            self._check(self._journal.about)
+        try:
+            # A cluster that is new is kept once it is whole: until then nobody has seen it.
+            self.store = Store(self._journal if self._journal is not None and self._journal.exists else None)
+            self._check(self._journal.about if self._journal is not None else {})
+            self._assemble()
+        except BaseException:
+            if self._journal is not None:
+                self._journal.close()
+            raise
+
+    def _assemble(self) -> None:
+        options = self.options
         self.clock = make_clock(options.speed, _latest(self.store))
         keys = options.data_dir / "pki" if options.data_dir is not None else None
         self.authority = Authority(keys, server_names(options.address))
@@ -93,6 +102,13 @@ class Engine:
 
     async def start(self) -> None:
         """Load the sample cluster unless the data directory holds one, start the controllers, then serve. Raises OSError."""
+        try:
+            await self._start()
+        except BaseException:
+            await self.stop()
+            raise
+
+    async def _start(self) -> None:
         if not self.store.count(_NAMESPACES):
             await self._bootstrap()
         self.controllers = [
@@ -110,6 +126,8 @@ class Engine:
         for controller in reversed(self.controllers):
             await controller.stop()
         self.store.close()
+        if self._journal is not None:
+            self._journal.close()
         if self._audit_log is not None:
             self._audit_log.close()
 
@@ -134,11 +152,13 @@ class Engine:
 
 def _latest(store: Store) -> datetime.datetime | None:
     """The latest moment that the objects know of: a cluster's time does not go back when its engine is started again."""
-    times = [
-        moment for resource in store.resources() for stored in store.list(resource)
-        for moment in (
-            stored.value["metadata"].get("creationTimestamp"),
-            *(entry.get("time") for entry in stored.value["metadata"].get("managedFields") or ()),
-        ) if moment
-    ]
-    return datetime.datetime.fromisoformat(max(times)) if times else None
+    latest: datetime.datetime | None = None
+    for resource in store.resources():
+        for stored in store.list(resource):
+            metadata = stored.value["metadata"]
+            for text in (metadata.get("creationTimestamp"), *(entry.get("time") for entry in metadata.get("managedFields") or ())):
+                # The times of managers are what their clients say.
+                with contextlib.suppress(TypeError, ValueError):
+                    moment = datetime.datetime.fromisoformat(text)
+                    latest = max(latest or moment, moment)
+    return latest

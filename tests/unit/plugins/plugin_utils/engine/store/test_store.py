@@ -280,6 +280,31 @@ def test_a_compaction_that_fails_changes_nothing(tmp_path: pathlib.Path, monkeyp
     again.close()
 
 
+def test_a_full_disk_refuses_a_write_and_keeps_what_was(tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    store = Store(Journal(tmp_path))
+    _do(store, ("put", PODS, "a", "x", 1))
+    real = os.write
+    full: list[int] = []
+
+    def write(file: int, content: bytes) -> int:
+        if full:
+            raise OSError(28, "No space left on device")
+        full.append(real(file, content[:10]))
+        return full[0]
+
+    with monkeypatch.context() as patched:
+        patched.setattr("os.write", write)
+        with pytest.raises(OSError, match="No space left"):
+            _do(store, ("put", PODS, "a", "y", 2))
+    assert (store.version, store.get(PODS, "a", "y")) == (1, None)
+    _do(store, ("put", PODS, "a", "z", 3))
+    expected = _everything(store)
+    store.close()
+    again = Store(Journal(tmp_path))
+    assert _everything(again) == expected
+    again.close()
+
+
 def test_a_disk_that_failed_once_is_not_trusted_again(tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> None:
     async def write() -> None:
         store = Store(Journal(tmp_path))
