@@ -19,6 +19,7 @@ from .._errors import ApiError, Conflict, ConnectionProblem, Forbidden, Gone, Re
 
 try:
     import urllib3
+    from urllib3._collections import HTTPHeaderDict
 except ImportError:
     BROKEN: tuple[type[Exception], ...] = (OSError, http.client.HTTPException)
     UNVERIFIED: tuple[type[Exception], ...] = ()
@@ -98,7 +99,7 @@ class Transport:
         self._api.rest_client.pool_manager.clear()
 
     def _all_headers(self, content_type: str | None, accept: str) -> t.Any:
-        headers = urllib3.HTTPHeaderDict({"Accept": accept, "User-Agent": "okd.virt"})
+        headers = HTTPHeaderDict({"Accept": accept, "User-Agent": "okd.virt"})
         if content_type:
             headers["Content-Type"] = content_type
         for setting in self._configuration.auth_settings().values():
@@ -119,7 +120,8 @@ class Transport:
         data = None if body is None else json.dumps(body).encode()
         self.requests += 1
         try:
-            response = self._api.rest_client.pool_manager.request(
+            # Not request(): with urllib3 1.26 that joins headers of the same name, and two groups would be one.
+            response = self._api.rest_client.pool_manager.urlopen(
                 method, url, body=data, headers=self._all_headers(content_type if data is not None else None, accept), preload_content=False,
                 timeout=urllib3.Timeout(connect=min(10.0, self._timeout), read=timeout or self._timeout), retries=False, redirect=False,
             )
