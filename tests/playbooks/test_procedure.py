@@ -104,8 +104,6 @@ def test_stage_by_stage(procedure: Procedure) -> None:
     assert procedure.has_temporary_role()
     assert procedure.stage("retire_temporary_role").passed().changed
     assert not procedure.has_temporary_role()
-    for stage in STAGES:
-        assert procedure.stage(stage).passed().changed == [], stage
 
 
 @pytest.mark.parametrize("last", STAGES[:-1])

@@ -20,7 +20,7 @@ from .engine_kill import run as kill_engine
 from .report import Report
 
 DEFAULT_SEED = 4_19
-QUICK_DEATHS = 6
+QUICK_DEATHS = 5
 ENGINE_KILLS = 200
 QUICK_ENGINE_KILLS = 10
 

@@ -1,13 +1,12 @@
 # Copyright: the okd.virt contributors
 # GNU General Public License v3.0 or later (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""A sample of each soak."""
+"""A sample of the procedure's deaths."""
 
 from __future__ import annotations
 
 from . import procedure_kill
-from .__main__ import DEFAULT_SEED, QUICK_DEATHS, QUICK_ENGINE_KILLS
-from .engine_kill import run as kill_engine
+from .__main__ import DEFAULT_SEED, QUICK_DEATHS
 from .proxy import Call, Death, Moment
 
 
@@ -27,9 +26,3 @@ def test_procedure_killed_at_a_sample_of_its_calls() -> None:
     report = procedure_kill.run(DEFAULT_SEED, QUICK_DEATHS)
     assert report.failures == []
     assert report.tried == report.held == QUICK_DEATHS
-
-
-def test_engine_killed_under_its_writers() -> None:
-    report = kill_engine(QUICK_ENGINE_KILLS, DEFAULT_SEED)
-    assert report.failures == []
-    assert report.tried == report.held == QUICK_ENGINE_KILLS
