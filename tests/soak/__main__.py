@@ -22,7 +22,7 @@ from .report import Report
 DEFAULT_SEED = 4_19
 QUICK_DEATHS = 5
 ENGINE_KILLS = 200
-QUICK_ENGINE_KILLS = 10
+QUICK_ENGINE_KILLS = 5
 
 
 def _procedure_kill(seed: int, quick: bool) -> Report:

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from .engine_kill import Content, Event, Ledger, Watcher, lost, misled
+from .__main__ import DEFAULT_SEED, QUICK_ENGINE_KILLS
+from .engine_kill import Content, Event, Ledger, Watcher, lost, misled, run
 
 if TYPE_CHECKING:
     from ansible_collections.okd.virt.plugins.plugin_utils.engine.process import RunningEngine
@@ -45,3 +46,9 @@ def test_a_watch_tells_every_event_once(engine: RunningEngine, told: list[Event]
     assert bool(problems) is bool(problem)
     assert all(problem in one for one in problems)
     assert misled([*TRUTH, TRUTH[0]], []) == ["versions went back"]
+
+
+def test_engine_killed_under_its_writers_a_few_times() -> None:
+    report = run(QUICK_ENGINE_KILLS, DEFAULT_SEED)
+    assert report.failures == []
+    assert report.tried == report.held == QUICK_ENGINE_KILLS
