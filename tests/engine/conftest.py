@@ -9,9 +9,12 @@ import contextlib
 import itertools
 import os
 import typing as t
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import pytest
+
+from ansible_collections.okd.virt.plugins.plugin_utils.engine import process
+from ansible_collections.okd.virt.plugins.plugin_utils.engine.process import RunningEngine
 
 from ..support.api import Api
 from .waiting import eventually
@@ -42,3 +45,17 @@ def namespace(admin: Api) -> Iterator[str]:
     eventually(lambda: admin.request("GET", f"/api/v1/namespaces/{name}/serviceaccounts/default").status == 200)
     yield name
     admin.request("DELETE", f"/api/v1/namespaces/{name}")
+
+
+@pytest.fixture
+def start(fresh_engine: Callable[..., RunningEngine]) -> Iterator[Callable[..., Api]]:
+    """Start an engine of the test's own, stopped with the test: `start(release="4.19", …)` takes what EngineOptions has."""
+    started: list[RunningEngine] = []
+
+    def begin(**options: t.Any) -> Api:
+        started.append(fresh_engine(**options))
+        return Api(started[-1].kubeconfig)
+
+    yield begin
+    for engine in started:
+        process.stop(engine.directory)
