@@ -99,6 +99,11 @@ class Binding(t.NamedTuple):
     def role_key(self) -> tuple[str, str]:
         return (self.namespace if self.role_kind == "Role" else "", self.role_name)
 
+    @property
+    def missing_role(self) -> str:
+        """What is said when the role does not exist."""
+        return f"{self.role_kind.lower()}.{RBAC_GROUP} {errors.quote(self.role_name)} not found"
+
     def reason(self, user: UserInfo) -> str:
         binding = f'RoleBinding {errors.quote(f"{self.name}/{self.namespace}")}' if self.namespace else f"ClusterRoleBinding {errors.quote(self.name)}"
         subject = next(subject for subject in self.subjects if subject_applies(subject, user, self.namespace))
@@ -181,14 +186,17 @@ class Authorizer:
         return [merged[name] for name in sorted(merged)] if len(merged) > 1 else list(merged.values())
 
     def authorize(self, user: UserInfo, asked: Attributes) -> tuple[bool, str]:
-        """(allowed, reason); the reason is empty on refusal and for system:masters."""
+        """(allowed, reason); the reason of a refusal names roles that bindings mean and that don't exist, and is empty without such."""
         if MASTERS in user.groups:
             return True, ""
+        missing: list[str] = []
         for binding in self.bindings_of(user, asked.namespace):
             role = self._roles.get(binding.role_key)
-            if role is not None and role.allows(asked):
+            if role is None:
+                missing.append(binding.missing_role)
+            elif role.allows(asked):
                 return True, binding.reason(user)
-        return False, ""
+        return False, _aggregate(missing)
 
     def rules_for(self, user: UserInfo, namespace: str) -> tuple[list[Rule], list[str]]:
         """Every rule the user holds there, and what could not be resolved."""
@@ -197,18 +205,26 @@ class Authorizer:
         for binding in self.bindings_of(user, namespace):
             role = self._roles.get(binding.role_key)
             if role is None:
-                plural = "roles" if binding.role_kind == "Role" else "clusterroles"
-                missing.append(f'{plural}.{RBAC_GROUP} "{binding.role_name}" not found')
+                missing.append(binding.missing_role)
             else:
                 rules.extend(role.rules)
         return rules, missing
 
 
-def refusal(user: UserInfo, asked: Attributes) -> str:
+def _aggregate(problems: list[str]) -> str:
+    """Several errors as one text. Source: apimachinery pkg/util/errors (NewAggregate says each once)."""
+    texts = list(dict.fromkeys(problems))
+    if not texts:
+        return ""
+    return f"RBAC: {texts[0]}" if len(texts) == 1 else f"RBAC: [{', '.join(texts)}]"
+
+
+def refusal(user: UserInfo, asked: Attributes, reason: str = "") -> str:
     """The text of a 403, without what it is about. Source: apiserver pkg/endpoints/handlers/responsewriters/errors.go."""
     who = f"User {errors.quote(user.name)} cannot {asked.verb}"
+    why = f": {reason}" if reason else ""
     if not asked.resource:
-        return f"{who} path {errors.quote(asked.path)}"
+        return f"{who} path {errors.quote(asked.path)}{why}"
     resource = f"{asked.resource}/{asked.subresource}" if asked.subresource else asked.resource
     where = f"in the namespace {errors.quote(asked.namespace)}" if asked.namespace else "at the cluster scope"
-    return f"{who} resource {errors.quote(resource)} in API group {errors.quote(asked.group)} {where}"
+    return f"{who} resource {errors.quote(resource)} in API group {errors.quote(asked.group)} {where}{why}"

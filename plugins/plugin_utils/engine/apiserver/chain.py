@@ -119,8 +119,9 @@ class ApiServer:
             return ""
 
     def _authorize(self, user: UserInfo, asked: Attributes) -> None:
-        if not self.authorizer.authorize(user, asked)[0]:
-            raise forbidden_request(asked, refusal(user, asked))
+        allowed, reason = self.authorizer.authorize(user, asked)
+        if not allowed:
+            raise forbidden_request(asked, refusal(user, asked, reason))
 
     def authorized(self, call: Call) -> Result:
         """A call from within the process, by an identity that is known: the same chain without HTTP. Raises StatusError."""
