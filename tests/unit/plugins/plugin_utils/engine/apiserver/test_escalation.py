@@ -122,7 +122,7 @@ def test_a_binding_to_a_missing_role_shows_as_a_resolution_error(authorizer: rba
         rbac.ROLE_BINDINGS, "proc", "stale", {"roleRef": {"kind": "ClusterRole", "name": "gone"}, "subjects": [{"kind": "User", "name": "u-admin"}]}
     )
     error = refused(authorizer, ROLE_BINDING, binding("kubevirt.io:migrate", "u-late"))
-    assert error.message.endswith('; resolution errors: [clusterroles.rbac.authorization.k8s.io "gone" not found]')
+    assert error.message.endswith('; resolution errors: [clusterrole.rbac.authorization.k8s.io "gone" not found]')
 
 
 RESOURCES = ["pods", "pods/eviction", "nodes"]
