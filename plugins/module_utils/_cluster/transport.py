@@ -120,8 +120,8 @@ class Transport:
         data = None if body is None else json.dumps(body).encode()
         self.requests += 1
         try:
-            # Not request(): with urllib3 1.26 that joins headers of the same name, and two groups would be one.
-            response = self._api.rest_client.pool_manager.urlopen(
+            # Not request(): with urllib3 1.26 that joins headers of the same name for some methods, and two groups would be one.
+            response = self._api.rest_client.pool_manager.request_encode_url(
                 method, url, body=data, headers=self._all_headers(content_type if data is not None else None, accept), preload_content=False,
                 timeout=urllib3.Timeout(connect=min(10.0, self._timeout), read=timeout or self._timeout), retries=False, redirect=False,
             )
