@@ -157,7 +157,7 @@ def test_rules_are_replaced_in_full(rules: t.Any) -> None:
 
 def test_what_the_server_filled_in_is_no_difference() -> None:
     wanted: Object = {"metadata": {"name": "x"}, "spec": {"template": {"containers": [{"name": "a", "image": "i"}]}}}
-    current = {
+    current: Object = {
         "metadata": {"name": "x"}, "status": {"replicas": 1},
         "spec": {"replicas": 1, "template": {"containers": [{"name": "a", "image": "i", "terminationMessagePath": "/dev/termination-log"}]}},
     }
