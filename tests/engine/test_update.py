@@ -232,13 +232,15 @@ def test_what_users_changed_in_shipped_roles_is_put_back_and_what_they_added_sta
     rules = [*before["rules"], {"apiGroups": ["kubevirt.io"], "resources": ["virtualmachineinstancemigrations"], "verbs": ["create"]}]
     patch = {"metadata": {"labels": {label: "false", "mine": "kept"}}, "rules": rules}
     assert api.expect(200, "PATCH", role, patch, content_type=MERGE_PATCH)["rules"] == rules
-    after = eventually(lambda: (lambda found: found if found["rules"] == before["rules"] else None)(api.get(role)))
+    eventually(lambda: api.get(role)["rules"] == before["rules"])
+    after = api.get(role)
     assert after["metadata"]["labels"] == {**before["metadata"]["labels"], "mine": "kept"}
     migrate = f"{RBAC}/clusterroles/kubevirt.io:migrate"
     shipped = api.get(migrate)
     api.expect(200, "PATCH", migrate, {"metadata": {"labels": {label: "true"}}}, content_type=MERGE_PATCH)
     api.expect(200, "DELETE", migrate)
-    made = eventually(lambda: (lambda answer: answer.body if answer.status == 200 else None)(api.request("GET", migrate)))
+    eventually(lambda: api.request("GET", migrate).status == 200)
+    made = api.get(migrate)
     assert made["metadata"]["uid"] != shipped["metadata"]["uid"]
     assert made["metadata"]["labels"] == shipped["metadata"]["labels"]
     assert made["rules"] == shipped["rules"]
