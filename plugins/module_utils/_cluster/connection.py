@@ -127,9 +127,9 @@ def _load_kubeconfig(configuration: t.Any, found: t.Mapping[str, t.Any], **sourc
     except (kubernetes.config.ConfigException, OSError, ValueError, TypeError, yaml.YAMLError) as error:
         if found["host"] and not found["kubeconfig"] and not found["context"]:
             return
-        path = source.get("config_file")
+        path, reason = source.get("config_file"), str(error).rstrip(".")
         raise ConnectionProblem(
-            f"The kubeconfig{f' {path}' if path else ''} can't be used: {error}. "
+            f"The kubeconfig{f' {path}' if path else ''} can't be used: {reason}. "
             "Set kubeconfig (or K8S_AUTH_KUBECONFIG) to a valid file, or host and api_key."
         ) from error
 

@@ -37,6 +37,7 @@ CLUSTER_ROLES = Ref("rbac.authorization.k8s.io", "v1", "clusterroles")
 CLUSTER_ROLE_BINDINGS = Ref("rbac.authorization.k8s.io", "v1", "clusterrolebindings")
 ROLES = Ref("rbac.authorization.k8s.io", "v1", "roles")
 ROLE_BINDINGS = Ref("rbac.authorization.k8s.io", "v1", "rolebindings")
+KUBEVIRTS = Ref("kubevirt.io", "v1", "kubevirts")
 CUSTOM_RESOURCE_DEFINITIONS = Ref("apiextensions.k8s.io", "v1", "customresourcedefinitions")
 
 

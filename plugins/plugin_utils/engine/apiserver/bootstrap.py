@@ -11,8 +11,6 @@ import typing as t
 
 from ..errors import StatusError
 from ..interface import CLUSTER_ROLE_BINDINGS, CLUSTER_ROLES, NAMESPACES, SERVICE_ACCOUNTS, Object, Ref
-from ..kinds import Registry
-from ..kubernetes.resources import Served
 from . import bootstrap_roles
 from .chain import ApiServer
 from .identity import MASTERS, UserInfo
@@ -55,14 +53,3 @@ def _objects() -> t.Iterator[tuple[Ref, Object]]:
             "ports": [{"name": "https", "port": 443, "protocol": "TCP", "targetPort": 6443}],
         },
     }
-
-
-def discover(registry: Registry) -> t.Iterator[Served]:
-    """Every stored resource once, in the version that is stored."""
-    seen = set()
-    for kind in registry.all():
-        if not kind.stored or kind.resource in seen:
-            continue
-        seen.add(kind.resource)
-        held = registry.storage_kind(*kind.resource) or kind
-        yield Served(Ref(held.group, held.version, held.plural), held.kind, held.namespaced)

@@ -12,6 +12,7 @@ from ..interface import (
     CLUSTER_ROLES,
     CONFIG_MAPS,
     CUSTOM_RESOURCE_DEFINITIONS,
+    KUBEVIRTS,
     NAMESPACES,
     ROLE_BINDINGS,
     ROLES,
@@ -25,7 +26,7 @@ from ..kubevirt import crds as kubevirt_crds
 from ..kubevirt import install_strategy, kubevirt_status
 from ..okd import bundles, crds, hyperconverged_status
 from ..okd.bundles import Flavour, Release
-from ..okd.hyperconverged import HYPERCONVERGEDS, KUBEVIRTS
+from ..okd.hyperconverged import HYPERCONVERGEDS
 from ..okd.hyperconverged import NAME as HYPERCONVERGED_NAME
 from ..okd.olm import ACCOUNT as OLM_ACCOUNT
 from ..okd.olm import NAMESPACE as OLM_NAMESPACE

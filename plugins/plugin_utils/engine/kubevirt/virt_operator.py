@@ -18,6 +18,7 @@ from ..interface import (
     CLUSTER_ROLES,
     CONFIG_MAPS,
     CUSTOM_RESOURCE_DEFINITIONS,
+    KUBEVIRTS,
     ROLE_BINDINGS,
     ROLES,
     SERVICE_ACCOUNTS,
@@ -29,7 +30,6 @@ from . import install_strategy
 from .install_strategy import InstallStrategy
 from .kubevirt_status import deploying, failing, is_current, is_failing, ready, updating
 
-KUBEVIRTS = Ref("kubevirt.io", "v1", "kubevirts")
 SERVICES = Ref("", "v1", "services")
 JOBS = Ref("batch", "v1", "jobs")
 _WEBHOOKS = {

@@ -9,14 +9,13 @@ from __future__ import annotations
 
 from ..controller import Controller, EventRecorder
 from ..errors import StatusError
-from ..interface import Object, Ref
+from ..interface import KUBEVIRTS, Object, Ref
 from ..kubernetes.rollouts import DEPLOYMENTS, rolled_out
 from . import hyperconverged_status
 from .hyperconverged_status import KUBEVIRT_NAME, drifted, is_complete, kubevirt, operator_version
 from .olm.objects import OPERATOR_CONDITIONS, condition
 
 HYPERCONVERGEDS = Ref("hco.kubevirt.io", "v1beta1", "hyperconvergeds")
-KUBEVIRTS = Ref("kubevirt.io", "v1", "kubevirts")
 NAME = "kubevirt-hyperconverged"
 _LEADER, _RECONCILE = 3.0, 1.0
 
