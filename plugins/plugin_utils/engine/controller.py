@@ -1,9 +1,9 @@
 # Copyright: the okd.virt contributors
 # GNU General Public License v3.0 or later (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What every controller is made of: a cache that follows the cluster, a queue of keys, a loop that reconciles them, and events.
+"""What every controller is made of: informers, a queue of keys, a loop that reconciles them, and events.
 
-Source of the patterns: client-go tools/cache, util/workqueue, tools/record.
+Source of the patterns: client-go util/workqueue, tools/record.
 """
 from __future__ import annotations
 
@@ -16,109 +16,15 @@ import typing as t
 
 from .clock import Clock
 from .errors import StatusError
+from .informers import Informer, Informers, object_key
 from .interface import EVENTS, Cluster, Object, Ref
+
+__all__ = ["Controller", "EventRecorder", "Informer", "Informers", "Key", "WorkQueue", "object_key"]
 
 _LOG = logging.getLogger(__name__)
 _FIRST_RETRY, _LONGEST_RETRY = 0.005, 1000.0
-_WATCH_RETRY = 1.0
 
 Key = t.Hashable
-Handler = t.Callable[[str, Object, "Object | None"], None]
-"""Called with ADDED, MODIFIED or DELETED, the object, and what it was before."""
-
-
-def object_key(obj: Object) -> tuple[str, str]:
-    """(namespace, name); the namespace is empty for cluster-scoped objects."""
-    metadata = obj["metadata"]
-    return metadata.get("namespace") or "", metadata["name"]
-
-
-class Informer:
-    """Every object of one resource as last seen, with handlers that hear of each change. Objects are shared: read only."""
-
-    def __init__(self, cluster: Cluster, ref: Ref, clock: Clock, label_selector: str = "", field_selector: str = "") -> None:
-        self._cluster, self.ref, self._clock = cluster, ref, clock
-        self._label_selector, self._field_selector = label_selector, field_selector
-        self._handlers: list[Handler] = []
-        self._objects: dict[tuple[str, str], Object] = {}
-        self._synced = asyncio.Event()
-        self._task: asyncio.Task[None] | None = None
-
-    def add_handler(self, handler: Handler) -> None:
-        """Handlers added later hear of what is already known as ADDED."""
-        self._handlers.append(handler)
-        for obj in list(self._objects.values()):
-            handler("ADDED", obj, None)
-
-    def get(self, name: str, namespace: str = "") -> Object | None:
-        return self._objects.get((namespace, name))
-
-    def list(self, namespace: str | None = None) -> t.List[Object]:  # noqa: UP006
-        if namespace is None:
-            return [*self._objects.values()]
-        return [obj for key, obj in self._objects.items() if key[0] == namespace]
-
-    def start(self) -> None:
-        if self._task is None:
-            self._task = asyncio.create_task(self._run(), name=f"informer {self.ref.plural}")
-
-    async def synced(self) -> None:
-        """Returns when the first list has been taken over."""
-        await self._synced.wait()
-
-    async def stop(self) -> None:
-        if self._task is not None:
-            self._task.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await self._task
-            self._task = None
-
-    async def _run(self) -> None:
-        while True:
-            try:
-                listed = await self._cluster.list(self.ref, "", self._label_selector, self._field_selector)
-                self._replace(listed.items)
-                self._synced.set()
-                await self._follow(listed.resource_version)
-            except StatusError as error:
-                # 410 means list again at once; a resource that is not served yet, or not allowed yet, is asked for again.
-                if error.code != 410:
-                    _LOG.debug("informer of %s: %s", self.ref.plural, error.message)
-                    await self._clock.sleep(_WATCH_RETRY, background=True)
-
-    async def _follow(self, version: str) -> None:
-        while True:
-            watch = self._cluster.watch(self.ref, "", version, self._label_selector, self._field_selector)
-            async for event in watch:
-                version = event.object["metadata"]["resourceVersion"]
-                if event.type == "BOOKMARK":
-                    continue
-                key = object_key(event.object)
-                before = self._objects.get(key)
-                if event.type == "DELETED":
-                    self._objects.pop(key, None)
-                else:
-                    self._objects[key] = event.object
-                self._tell(event.type, event.object, before)
-
-    def _replace(self, items: t.Sequence[Object]) -> None:
-        before, self._objects = self._objects, {object_key(obj): obj for obj in items}
-        for key, obj in before.items():
-            if key not in self._objects:
-                self._tell("DELETED", obj, obj)
-        for key, obj in self._objects.items():
-            known = before.get(key)
-            if known is None:
-                self._tell("ADDED", obj, None)
-            elif known["metadata"].get("resourceVersion") != obj["metadata"].get("resourceVersion"):
-                self._tell("MODIFIED", obj, known)
-
-    def _tell(self, kind: str, obj: Object, before: Object | None) -> None:
-        for handler in self._handlers:
-            try:
-                handler(kind, obj, before)
-            except Exception:
-                _LOG.exception("handler of %s failed", self.ref.plural)
 
 
 class WorkQueue:
@@ -196,7 +102,9 @@ class Controller:
     """Who the informers read as, when that is not who the controller writes as."""
 
     def __init__(self) -> None:
+        self._shared: Informers | None = None
         self._informers: list[Informer] = []
+        self._own: list[Informer] = []
         self._tasks: list[asyncio.Task[None]] = []
 
     def setup(self) -> None:
@@ -211,7 +119,12 @@ class Controller:
         raise NotImplementedError
 
     def informer(self, ref: Ref, label_selector: str = "", field_selector: str = "", cluster: Cluster | None = None) -> Informer:
-        made = Informer(cluster or self.cluster, ref, self.clock, label_selector, field_selector)
+        """The resource as the given cluster shows it, or else as the shared informers or this controller see it."""
+        if cluster is None and self._shared is not None:
+            made = self._shared.informer(ref, label_selector, field_selector)
+        else:
+            made = Informer(cluster or self.cluster, ref, self.clock, label_selector, field_selector)
+            self._own.append(made)
         self._informers.append(made)
         return made
 
@@ -219,8 +132,9 @@ class Controller:
         """A handler that queues the object's (namespace, name)."""
         self.queue.add(object_key(obj))
 
-    def start(self, cluster: Cluster, clock: Clock, workers: int = 1) -> None:
-        self.cluster, self.clock = cluster, clock
+    def start(self, cluster: Cluster, clock: Clock, workers: int = 1, informers: Informers | None = None) -> None:
+        """Follow the cluster and reconcile. With `informers`, caches are shared with the other controllers that are given them."""
+        self.cluster, self.clock, self._shared = cluster, clock, informers
         self.queue = WorkQueue(clock)
         self.setup()
         for informer in self._informers:
@@ -234,7 +148,7 @@ class Controller:
         for task in self._tasks:
             with contextlib.suppress(asyncio.CancelledError):
                 await task
-        for informer in self._informers:
+        for informer in self._own:
             await informer.stop()
 
     async def _work(self) -> None:
