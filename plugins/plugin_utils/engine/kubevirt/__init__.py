@@ -7,6 +7,7 @@ from __future__ import annotations
 from ..clock import Clock
 from ..controller import Controller
 from ..interface import Cluster
+from . import virt_controller
 from .virt_handler import VirtHandler
 from .virt_operator import VirtOperator
 
@@ -18,4 +19,4 @@ def start(cluster: Cluster, clock: Clock, namespace: str) -> list[Controller]:
     # Pods are replaced by the DaemonSet controller; virt-handler itself can't see its DaemonSet.
     handler.observer = cluster.as_service_account("kube-system", "daemon-set-controller")
     handler.start(cluster.as_service_account(namespace, "kubevirt-handler"), clock)
-    return [operator, handler]
+    return [operator, handler, *virt_controller.start(cluster, clock, namespace)]
