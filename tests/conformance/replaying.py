@@ -14,12 +14,10 @@ import re
 import shutil
 import subprocess
 import sys
-import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ansible_collections.okd.virt.tests.support.api import Api
 from ansible_collections.okd.virt.tests.support.paths import clean_environment
 from ansible_collections.okd.virt.tests.support.processes import run
 
@@ -63,21 +61,6 @@ class Difference:
 
     def __str__(self) -> str:
         return f"{self.case}\n   real   {self.real}\n   engine {self.engine}"
-
-
-def prepare(kubeconfig: Path) -> None:
-    """Make what the recorder takes for granted of the cluster on which it was written: a node, and a pod of KubeVirt's."""
-    api = Api(kubeconfig)
-    node = api.items("/api/v1/nodes?labelSelector=node-role.kubernetes.io/worker")[0]
-    metadata = {"name": "node01", "labels": {**node["metadata"]["labels"], "kubernetes.io/hostname": "node01"}}
-    api.expect(201, "POST", "/api/v1/nodes", {"metadata": metadata, "spec": node.get("spec", {}), "status": node["status"]})
-    api.expect(201, "POST", "/api/v1/namespaces", {"metadata": {"name": "kubevirt"}})
-    pod = {"metadata": {"name": "virt-api"}, "spec": {"nodeName": "node01", "containers": [{"name": "virt-api", "image": "virt-api"}]}}
-    deadline = time.monotonic() + 10
-    while api.request("POST", "/api/v1/namespaces/kubevirt/pods", pod).status != 201:
-        if time.monotonic() > deadline:
-            raise AssertionError("The pod can't be made: its namespace has got no default ServiceAccount")
-        time.sleep(0.05)
 
 
 def record(kubeconfig: Path, directory: Path, timeout: float = 240) -> Path:

@@ -34,7 +34,6 @@ def answers(fresh_engine: Callable[..., RunningEngine], tmp_path_factory: pytest
     """What a fresh engine answers to the recorder."""
     # Time runs as on the recorded server: several cases say what happens within a second or two.
     engine = fresh_engine(speed="1", release="4.19")
-    replaying.prepare(engine.kubeconfig)
     return replaying.record(engine.kubeconfig, tmp_path_factory.mktemp("replay"))
 
 

@@ -14,6 +14,7 @@ from ..interface import (
     CUSTOM_RESOURCE_DEFINITIONS,
     KUBEVIRTS,
     NAMESPACES,
+    PODS,
     ROLE_BINDINGS,
     ROLES,
     SERVICE_ACCOUNTS,
@@ -197,6 +198,29 @@ async def virtualization(
         await operator(cluster, clock, where, other, [])
         await subscription(cluster, flavour, "kubernetes-nmstate-operator", packages[1]["name"], other["metadata"]["name"], approval)
     await _kubevirt(cluster, clock, where, release, workers)
+    await _console_proxy(cluster, clock)
+
+
+async def _console_proxy(cluster: Cluster, clock: Clock) -> None:
+    """The VM console proxy, in the namespace where it goes unless told otherwise.
+
+    Source: ssp-operator internal/operands/vm-console-proxy/reconcile.go (getVmConsoleProxyNamespace).
+    """
+    name, where = "vm-console-proxy", "kubevirt"
+    await namespace(cluster, where)
+    labels = {"vm-console-proxy.kubevirt.io": name, "name": name}
+    template: Object = {
+        "metadata": {"labels": labels},
+        "spec": {
+            "containers": [{"name": "console", "image": f"quay.io/kubevirt/{name}:v0.8.0", "command": ["/console"], "ports": [{"containerPort": 8768}]}],
+        },
+    }
+    await _up(cluster, clock, {
+        "apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": name, "namespace": where, "labels": labels},
+        "spec": {"replicas": 1, "selector": {"matchLabels": {"vm-console-proxy.kubevirt.io": name}}, "template": template},
+    }, 0)
+    pod = {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": name, "namespace": where, "labels": labels}, "spec": template["spec"]}
+    await put(cluster, PODS, pod, {"phase": "Running", "startTime": clock.timestamp()})
 
 
 async def _kubevirt(cluster: Cluster, clock: Clock, where: str, release: Release, workers: int) -> None:

@@ -25,7 +25,7 @@ GROUPS = Ref("user.openshift.io", "v1", "groups")
 POOLS = Ref("machineconfiguration.openshift.io", "v1", "machineconfigpools")
 STORAGE_CLASSES = Ref("storage.k8s.io", "v1", "storageclasses")
 PLATFORM_VERSION = "4.19.0"
-WORKERS = tuple(f"worker-{number}" for number in range(6))
+WORKERS = tuple(f"node{number:02}" for number in range(1, 7))
 TENANTS: dict[str, int] = {"team-blue": 10, "team-green": 9, "shop": 9, "analytics": 7, "legacy": 5, "ci": 4, "sandbox": 0}
 """Namespaces and how many VMs run in each."""
 
