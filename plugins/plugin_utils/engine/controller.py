@@ -19,12 +19,18 @@ from .errors import StatusError
 from .informers import Informer, Informers, object_key
 from .interface import EVENTS, Cluster, Object, Ref
 
-__all__ = ["Controller", "EventRecorder", "Informer", "Informers", "Key", "WorkQueue", "object_key"]
+__all__ = ["Controller", "EventRecorder", "Informer", "Informers", "Key", "Stoppable", "WorkQueue", "object_key"]
 
 _LOG = logging.getLogger(__name__)
 _FIRST_RETRY, _LONGEST_RETRY = 0.005, 1000.0
 
 Key = t.Hashable
+
+
+class Stoppable(t.Protocol):
+    """What runs until it is stopped: a controller, or informers that controllers share."""
+
+    async def stop(self) -> None: ...
 
 
 class WorkQueue:

@@ -17,10 +17,11 @@ from .apiserver.identity import UserInfo
 from .apiserver.local import LocalCluster
 from .authority import ADMIN, Authority, User, write_private
 from .clock import make_clock
-from .controller import Controller
+from .controller import Stoppable
 from .interface import Ref
 from .kinds import Registry
 from .kubernetes.resources import Served
+from .kubernetes.runtime import Runtime
 from .kubevirt import subresource_api
 from .server import Server, server_names
 from .store.journal import Journal
@@ -79,7 +80,8 @@ class Engine:
         self.server = Server(
             self.api, self.store, self.clock, self.authority.server_context(), options.address, options.port, self._audit_log
         )
-        self.controllers: list[Controller] = []
+        self.runtime = Runtime()
+        self.controllers: list[Stoppable] = []
 
     @property
     def about(self) -> dict[str, t.Any]:
@@ -112,7 +114,7 @@ class Engine:
         if not self.store.count(_NAMESPACES):
             await self._bootstrap()
         self.controllers = [
-            *kubernetes.start(self.admin, self.clock, self.served, self.authority.certificate_pem),
+            *kubernetes.start(self.admin, self.clock, self.served, self.authority.certificate_pem, self.runtime),
             *okd.start(self.admin, self.clock, self.sample.namespace),
             *kubevirt.start(self.admin, self.clock, self.sample.namespace),
         ]

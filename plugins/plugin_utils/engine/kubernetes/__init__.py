@@ -4,15 +4,16 @@
 """The controllers of kube-controller-manager that the cluster runs, each as its own service account."""
 from __future__ import annotations
 
-import typing as t
-
-from ..controller import Controller
+from ..clock import Clock
+from ..controller import Controller, Informers, Stoppable
 from ..interface import Cluster
 from .garbage_collection import GarbageCollector
+from .kubelet import Kubelet
 from .namespaces import NamespaceController, RootCertificatePublisher
 from .resources import Discover
 from .role_aggregation import RoleAggregation
 from .rollouts import DaemonSets, Deployments
+from .runtime import Runtime
 from .service_accounts import ServiceAccountController
 
 MANAGER = "system:kube-controller-manager"
@@ -32,11 +33,16 @@ def controllers(discover: Discover, certificate_authority: str) -> list[tuple[Co
     ]
 
 
-def start(cluster: Cluster, clock: t.Any, discover: Discover, certificate_authority: str) -> list[Controller]:
-    """Start them all; the given cluster is only used to take on their identities."""
-    started = []
+def start(cluster: Cluster, clock: Clock, discover: Discover, certificate_authority: str, runtime: Runtime) -> list[Stoppable]:
+    """Start them all, in the order in which they are to be stopped last; the given cluster is only used to take on their identities."""
+    manager = cluster.as_user(MANAGER)
+    informers = Informers(manager, clock)
+    started: list[Stoppable] = [informers]
     for controller, account in controllers(discover, certificate_authority):
-        controller.observer = cluster.as_user(MANAGER)
+        controller.observer = manager
         controller.start(cluster.as_service_account(NAMESPACE, account), clock)
         started.append(controller)
+    kubelet = Kubelet(runtime)
+    kubelet.start(cluster.with_user_agent("kubelet"), clock, informers=informers)
+    started.append(kubelet)
     return started
