@@ -11,8 +11,7 @@ import pytest
 
 from ansible_collections.okd.virt.plugins.plugin_utils.engine.clusters.lab import WORKERS
 from ansible_collections.okd.virt.plugins.plugin_utils.engine.engine import Engine, Options
-from ansible_collections.okd.virt.plugins.plugin_utils.engine.errors import StatusError
-from ansible_collections.okd.virt.plugins.plugin_utils.engine.interface import PODS, Object, WatchEvent
+from ansible_collections.okd.virt.plugins.plugin_utils.engine.interface import PODS, Object
 
 NODE = WORKERS[0]
 
@@ -44,10 +43,8 @@ async def _until(engine: Engine, name: str, holds: t.Callable[[Object], bool]) -
 async def _gone(engine: Engine, name: str) -> None:
     async with asyncio.timeout(10):
         while True:
-            try:
-                await engine.admin.get(PODS, name, "default")
-            except StatusError as error:
-                assert error.code == 404
+            listed = await engine.admin.list(PODS, "default", field_selector=f"metadata.name={name}")
+            if not listed.items:
                 return
             await asyncio.sleep(0.005)
 
@@ -61,7 +58,7 @@ async def test_a_bound_pod_comes_up_in_the_steps_of_a_kubelet(engine: Engine) ->
     states: list[tuple[str, str, str]] = []
 
     async def follow() -> None:
-        async for event in t.cast(t.AsyncIterator[WatchEvent], engine.admin.watch(PODS, "default", field_selector="metadata.name=web")):
+        async for event in engine.admin.watch(PODS, "default", field_selector="metadata.name=web"):
             waiting = [entry["state"] for entry in event.object["status"].get("containerStatuses", ())]
             states.append((event.object["status"]["phase"], next(iter(waiting[0])) if waiting else "", _condition(event.object, "Ready")))
             if states[-1][2] == "True":
@@ -105,7 +102,7 @@ async def test_who_answers_for_a_pod_ends_it_or_it_is_killed_when_grace_is_over(
     ends: list[tuple[str, int]] = []
 
     async def follow() -> None:
-        async for event in t.cast(t.AsyncIterator[WatchEvent], engine.admin.watch(PODS, "default", field_selector="metadata.name=slow")):
+        async for event in engine.admin.watch(PODS, "default", field_selector="metadata.name=slow"):
             state = event.object["status"]["containerStatuses"][0]["state"]
             if "terminated" in state:
                 ends.append((event.object["status"]["phase"], state["terminated"]["exitCode"]))
