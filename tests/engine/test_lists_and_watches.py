@@ -126,11 +126,27 @@ def test_a_version_that_is_too_old_is_told_in_the_stream(admin: Api, maps: str) 
     assert event["object"]["message"].startswith("too old resource version: 1 (")
 
 
+def test_a_watch_from_the_future_waits_for_it(admin: Api, maps: str) -> None:
+    version = int(admin.get(maps)["metadata"]["resourceVersion"])
+
+    def changes() -> None:
+        admin.expect(201, "POST", maps, config_map("w1"))
+
+    assert watched(admin, f"{maps}?watch=true&resourceVersion={version + 100_000}&timeoutSeconds=1", changes) == []
+    query = "watch=true&sendInitialEvents=true&resourceVersionMatch=NotOlderThan&timeoutSeconds=1"
+    (event,) = list(admin.stream(f"{maps}?{query}&resourceVersion={version + 100_000}"))
+    assert (event["type"], event["object"]["code"]) == ("ERROR", 504)
+
+
 def test_bad_options_are_told_at_once(admin: Api, maps: str) -> None:
     assert admin.expect(400, "GET", f"{maps}?limit=abc")["message"] == 'strconv.ParseInt: parsing "abc": invalid syntax'
     assert admin.expect(400, "GET", f"{maps}?continue=abc")["reason"] == "BadRequest"
     future = admin.expect(504, "GET", f"{maps}?resourceVersion=999999999")
     assert future["message"].startswith("Timeout: Too large resource version: 999999999, current: ")
+    refused = admin.expect(400, "GET", f"{maps}?includeObject=Nope", accept="application/json;as=Table;v=v1;g=meta.k8s.io")
+    assert refused["message"] == (
+        'Unable to convert to Table as requested: includeObject: Unsupported value: "Nope": supported values: "Metadata", "None", "Object", ""'
+    )
     refused = admin.expect(422, "GET", f"{maps}?watch=true&sendInitialEvents=true&timeoutSeconds=1")
     assert "sendInitialEvents requires setting resourceVersionMatch to NotOlderThan" in refused["message"]
 

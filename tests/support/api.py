@@ -68,10 +68,12 @@ class Api:
         content_type: str = "application/json",
         user: str = "",
         groups: Sequence[str] = (),
+        accept: str = "application/json",
     ) -> Answer:
-        """One request; any status is an answer."""
-        data = None if body is None else json.dumps(body).encode()
+        """One request; any status is an answer. A body of bytes goes out as it is."""
+        data = body if body is None or isinstance(body, bytes) else json.dumps(body).encode()
         headers = self._headers(user, groups, content_type if body is not None else "")
+        headers["Accept"] = accept
         response = self._pool.request(method, self.url + path, body=data, headers=headers)
         try:
             decoded = json.loads(response.data) if response.data else None

@@ -43,6 +43,7 @@ from .writing import Writer
 _LOG = logging.getLogger(__name__)
 _HEADERS = {"Cache-Control": "no-cache, private"}
 _COLLECTION = frozenset(("list", "watch", "create", "deletecollection"))
+_INCLUDE = ("Metadata", "None", "Object")
 BODY_LIMIT = 3 * 1024 * 1024
 """Bytes. Source: apiserver pkg/server/config.go (MaxRequestBodyBytes)."""
 
@@ -259,12 +260,12 @@ def _wants_pretty(request: Request) -> bool:
 def _shown(server: ApiServer, call: Call, accepted: Negotiated) -> t.Callable[[Object], Object] | None:
     """How a watch shows its objects when they are not asked for as they are."""
     if accepted.as_kind == "Table":
-        headers = iter((True,))
+        headers, include = iter((True,)), _include(call)
 
         def as_table(value: Object) -> Object:
             metadata = {"resourceVersion": value["metadata"].get("resourceVersion", "")}
             # The columns come with the first event only.
-            return table(call.kind, [value], _include(call), metadata, accepted.as_api_version, server.clock.now(), next(headers, False))
+            return table(call.kind, [value], include, metadata, accepted.as_api_version, server.clock.now(), next(headers, False))
 
         return as_table
     if accepted.as_kind:
@@ -273,7 +274,12 @@ def _shown(server: ApiServer, call: Call, accepted: Negotiated) -> t.Callable[[O
 
 
 def _include(call: Call) -> str:
-    return call.query.get("includeObject") or "Metadata"
+    """Raises StatusError 400. Source: apimachinery pkg/apis/meta/v1/validation (ValidateTableOptions)."""
+    wanted = call.query.get("includeObject") or "Metadata"
+    if wanted not in _INCLUDE:
+        cause = errors.unsupported_value("includeObject", wanted, (*_INCLUDE, ""))
+        raise errors.bad_request(f"Unable to convert to Table as requested: {cause.field}: {cause.message}")
+    return wanted
 
 
 def _failure(error: StatusError, request: Request) -> Response:

@@ -47,7 +47,9 @@ class Watch:
         self._failure: errors.StatusError | None = None
         since = resource_version(options.resource_version)
         self._send_initial = options.initial_events if options.initial_events is not None else since == 0
-        if since > store.version:
+        # Events up to here are not of this watch: one from a version of the future just waits for it.
+        self._since = since
+        if since > store.version and self._send_initial:
             self._failure = errors.too_large_resource_version(since, store.version)
         elif self._send_initial or since == 0:
             if self._send_initial:
@@ -107,6 +109,8 @@ class Watch:
     def _seen(self, event: StoreEvent) -> Event | None:
         """What a change is to this watch: an object that leaves the selection is deleted, one that enters is added."""
         stored, selected = event.stored, self._selected
+        if event.version <= self._since:
+            return None
         if selected is None or event.type == "DELETED":
             if selected is not None and event.previous is not None and not selected(event.previous.value):
                 return None
