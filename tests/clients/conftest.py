@@ -14,12 +14,13 @@ import pytest
 from ansible_collections.okd.virt.plugins.plugin_utils.engine.process import RunningEngine
 from ansible_collections.okd.virt.tests.support.api import Api
 from ansible_collections.okd.virt.tests.support.kubectl import Kubectl
+from ansible_collections.okd.virt.tests.support.peers import OLDER_KUBECTL
 
 
-@pytest.fixture(scope="module")
-def kubectl(engine: RunningEngine, tmp_path_factory: pytest.TempPathFactory) -> Kubectl:
-    """kubectl as cluster-admin."""
-    return Kubectl(engine.kubeconfig, tmp_path_factory.mktemp("kubectl"))
+@pytest.fixture(scope="module", params=["", str(OLDER_KUBECTL)], ids=["newest", "older"])
+def kubectl(engine: RunningEngine, tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest) -> Kubectl:
+    """kubectl as cluster-admin: the newest, and one of an older minor version."""
+    return Kubectl(engine.kubeconfig, tmp_path_factory.mktemp("kubectl"), request.param)
 
 
 @pytest.fixture(scope="module")
