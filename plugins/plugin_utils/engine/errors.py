@@ -189,6 +189,11 @@ def method_not_allowed() -> StatusError:
     return StatusError(405, "MethodNotAllowed", "the server does not allow this method on the requested resource", {})
 
 
+def not_served(what: str) -> StatusError:
+    """405 for what a real cluster has and this one leaves out, such as pods/exec."""
+    return StatusError(405, "MethodNotAllowed", f"{what} is not served: this API server stands before no containers and no metrics", {})
+
+
 def not_acceptable(text: str, details: dict[str, t.Any] | None = None) -> StatusError:
     return StatusError(406, "NotAcceptable", text, details)
 

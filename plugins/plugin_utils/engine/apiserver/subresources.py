@@ -52,7 +52,7 @@ class Subresources:
             return self._status(call)
         if name == "scale":
             return self._scale(call)
-        raise errors.method_not_allowed()
+        raise errors.not_served(f"{call.kind.plural}/{name}")
 
     def _status(self, call: Call) -> Result:
         if call.info.verb == "get":
@@ -120,9 +120,9 @@ class Subresources:
         node = (given.get("target") or {}).get("name") or ""
         if not node:
             raise errors.invalid(_BINDING_KIND, call.name, [errors.required_value("target.name")])
-        held = (current.value.get("spec") or {}).get("nodeName")
-        if held:
-            raise errors.conflict(_BINDING_KIND, call.name, f"pod {call.name} is already assigned to node {errors.quote(held)}")
+        wrong = _unbindable(current.value, given)
+        if wrong:
+            raise errors.conflict(_BINDING_KIND, call.name, wrong)
         new = copy_json(current.value)
         new["spec"]["nodeName"] = node
         timestamp = self.writer.clock.timestamp()
@@ -133,6 +133,22 @@ class Subresources:
         result = self.writer.replace(call, current, new, options, "binding")
         status = {"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Success", "code": 201}
         return Result(201, object=status, version=result.version)
+
+
+def _unbindable(pod: Object, binding: Object) -> str:
+    """Why a pod can't be bound, empty if it can. Source: Kubernetes pkg/registry/core/pod/storage/storage.go (setPodNodeAndMetadata)."""
+    metadata, spec = pod["metadata"], pod.get("spec") or {}
+    name, uid = metadata["name"], (binding.get("metadata") or {}).get("uid")
+    if uid and uid != metadata["uid"]:
+        return (
+            f"StorageError: invalid object, Code: 4, Key: /registry/pods/{metadata['namespace']}/{name}, ResourceVersion: 0, "
+            f"AdditionalErrorMsg: Precondition failed: UID in precondition: {uid}, UID in object meta: {metadata['uid']}"
+        )
+    if metadata.get("deletionTimestamp"):
+        return f"pod {name} is being deleted, cannot be assigned to a host"
+    if spec.get("nodeName"):
+        return f"pod {name} is already assigned to node {errors.quote(spec['nodeName'])}"
+    return f"pod {name} has non-empty .spec.schedulingGates" if spec.get("schedulingGates") else ""
 
 
 _BINDING_KIND = Kind("", "v1", "Binding", "pods/binding", "binding", namespaced=True, type_name="core.v1.Binding")

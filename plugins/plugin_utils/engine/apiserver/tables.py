@@ -64,13 +64,16 @@ def table(
 ) -> Object:
     """A Table. include_object is Metadata (also ""), Object or None; headers False leaves the columns out, as later events of a watch do."""
     printer = _printer(kind)
+    # Events have their name in the wide view, behind everything else.
+    first = () if any(column.name == NAME.name for column in printer.columns) else (NAME,)
 
     def ago(timestamp: str | None) -> str:
         return age(timestamp, now)
 
     rows = []
     for obj in objects:
-        row: Object = {"cells": [obj["metadata"].get("name", ""), *printer.cells(obj, ago)], "object": None}
+        name = [obj["metadata"].get("name", "")] if first else []
+        row: Object = {"cells": [*name, *printer.cells(obj, ago)], "object": None}
         if include_object == "Object":
             row["object"] = obj
         elif include_object != "None":
@@ -78,7 +81,7 @@ def table(
         if printer.done(obj):
             row["conditions"] = [{"type": "Completed", "status": "True", "reason": printer.done(obj), "message": "The pod has completed successfully."}]
         rows.append(row)
-    columns = [_definition(column) for column in (NAME, *printer.columns)] if headers else None
+    columns = [_definition(column) for column in (*first, *printer.columns)] if headers else None
     return {"kind": "Table", "apiVersion": api_version, "metadata": list_metadata, "columnDefinitions": columns, "rows": rows}
 
 
