@@ -167,7 +167,8 @@ class JumpingClock:
 
     async def _tick(self, wake: asyncio.Event) -> None:
         while self._sleepers:
-            if self._foreground and await self._idle():
+            # Who slept may have gone while the loop went round.
+            if self._foreground and await self._idle() and self._foreground:
                 self._jump()
             self._fire()
             if self._foreground:

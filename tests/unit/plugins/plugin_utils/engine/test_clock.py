@@ -50,6 +50,18 @@ def test_background_sleeps_never_make_time_jump() -> None:
     assert _run(main) == 0
 
 
+def test_the_last_step_takes_no_background_sleep_along() -> None:
+    async def main(clock: Clock) -> float:
+        beat = asyncio.ensure_future(clock.sleep(60, background=True))
+        await clock.sleep(1)
+        await asyncio.sleep(0.05)
+        assert not beat.done()
+        beat.cancel()
+        return clock.monotonic()
+
+    assert _run(main) == 1
+
+
 def test_time_waits_for_work_but_not_for_work_that_sleeps() -> None:
     async def main(clock: Clock) -> Steps:
         steps: Steps = []
