@@ -14,9 +14,11 @@ from .resources import Discover
 from .role_aggregation import RoleAggregation
 from .rollouts import DaemonSets, Deployments
 from .runtime import Runtime
+from .scheduler import Scheduler
 from .service_accounts import ServiceAccountController
 
 MANAGER = "system:kube-controller-manager"
+SCHEDULER = "system:kube-scheduler"
 NAMESPACE = "kube-system"
 
 
@@ -42,6 +44,9 @@ def start(cluster: Cluster, clock: Clock, discover: Discover, certificate_author
         controller.observer = manager
         controller.start(cluster.as_service_account(NAMESPACE, account), clock)
         started.append(controller)
+    scheduler = Scheduler()
+    scheduler.start(cluster.as_user(SCHEDULER).with_user_agent("kube-scheduler"), clock, informers=informers)
+    started.append(scheduler)
     kubelet = Kubelet(runtime)
     kubelet.start(cluster.with_user_agent("kubelet"), clock, informers=informers)
     started.append(kubelet)

@@ -15,7 +15,7 @@ Labels = t.Mapping[str, str]
 
 
 def _holds(expression: Object, value: str | None) -> bool:
-    operator, values = expression.get("operator"), expression.get("values") or ()
+    operator, values = expression.get("operator"), expression.get("values") or []
     if operator == "In":
         return value is not None and value in values
     if operator == "NotIn":
