@@ -81,6 +81,7 @@ class Configuration:
     feature_gates: frozenset[str] = frozenset()
     default_runtime_class: str = ""
     image_pull_policy: str = "IfNotPresent"
+    vm_rollout_strategy: str = "Stage"
     permitted_host_devices: frozenset[str] | None = None
     """Resource names; None when the cluster doesn't restrict them."""
 
@@ -118,6 +119,7 @@ def configuration(kubevirt: Object | None, version: Version = (1, 5, 3)) -> Conf
         feature_gates=frozenset(developer.get("featureGates") or ()),
         default_runtime_class=asked.get("defaultRuntimeClass") or "",
         image_pull_policy=asked.get("imagePullPolicy") or "IfNotPresent",
+        vm_rollout_strategy=asked.get("vmRolloutStrategy") or "Stage",
         permitted_host_devices=_permitted(asked.get("permittedHostDevices")),
     )
 
@@ -132,7 +134,7 @@ def _migrations(asked: Object, version: Version) -> Migrations:
         parallel_outbound_migrations_per_node=_number(
             asked.get("parallelOutboundMigrationsPerNode"), default.parallel_outbound_migrations_per_node
         ),
-        bandwidth_per_migration=_bandwidth(asked.get("bandwidthPerMigration")),
+        bandwidth_per_migration=bandwidth(asked.get("bandwidthPerMigration")),
         completion_timeout_per_gib=_number(asked.get("completionTimeoutPerGiB"), default.completion_timeout_per_gib),
         progress_timeout=_number(asked.get("progressTimeout"), default.progress_timeout),
         allow_auto_converge=bool(asked.get("allowAutoConverge", default.allow_auto_converge)),
@@ -157,7 +159,8 @@ def _ratio(value: t.Any) -> float | None:
         return None
 
 
-def _bandwidth(value: t.Any) -> str:
+def bandwidth(value: t.Any) -> str:
+    """A quantity of bytes a second as KubeVirt writes it; 0, unlimited, for what is none."""
     try:
         return canonical_quantity(str(value))
     except QuantityError:

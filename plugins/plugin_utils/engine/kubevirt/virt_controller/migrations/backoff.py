@@ -1,0 +1,53 @@
+# Copyright: the okd.virt contributors
+# GNU General Public License v3.0 or later (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""How long a migration that the system made waits after others of the same instance have failed: pure.
+
+Source: KubeVirt pkg/virt-controller/watch/migration/migration.go (handleMigrationBackoff), v1.4.1 and v1.5.3.
+"""
+from __future__ import annotations
+
+import datetime
+import typing as t
+
+from ....interface import Object
+from . import phases
+
+FIRST = 20.0
+"""Seconds after one failure, twice as long after each further one."""
+IGNORED = "kubevirt.io/func-test-ignore-migration-backoff"
+
+
+def failed_at(migration: Object) -> datetime.datetime | None:
+    """When the migration came to be Failed."""
+    for entry in (migration.get("status") or {}).get("phaseTransitionTimestamps") or ():
+        if entry.get("phase") == phases.FAILED:
+            return datetime.datetime.fromisoformat(entry["phaseTransitionTimestamp"])
+    return None
+
+
+def waits(migration: Object) -> bool:
+    """Whether back-off is for this migration at all: only for those of evacuations and workload updates."""
+    annotations = migration["metadata"].get("annotations") or {}
+    return IGNORED not in annotations and (phases.EVACUATION in annotations or phases.WORKLOAD_UPDATE in annotations)
+
+
+def backoff(migration: Object, others: t.Sequence[Object], now: datetime.datetime) -> float:
+    """Seconds that the migration still has to wait, 0 for none. `others` are all migrations of the instance, oldest first."""
+    if not waits(migration):
+        return 0.0
+    eligible = [one for one in others if waits(one) and not phases.is_deleting(one)]
+    if not eligible or eligible[-1]["metadata"]["uid"] != migration["metadata"]["uid"]:
+        return 0.0
+    wait, latest = 0.0, None
+    for one in reversed(eligible[:-1]):
+        if phases.phase(one) == phases.SUCCEEDED:
+            break
+        when = failed_at(one) if phases.phase(one) == phases.FAILED else None
+        if when is None:
+            continue
+        latest = latest or when
+        wait = wait * 2 or FIRST
+    if latest is None:
+        return 0.0
+    return max(0.0, wait - (now - latest).total_seconds())

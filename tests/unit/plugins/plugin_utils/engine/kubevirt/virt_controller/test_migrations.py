@@ -1,0 +1,223 @@
+# Copyright: the okd.virt contributors
+# GNU General Public License v3.0 or later (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The decisions of the migration controller, case by case."""
+from __future__ import annotations
+
+import datetime
+import typing as t
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from ansible_collections.okd.virt.plugins.plugin_utils.engine.interface import Object
+from ansible_collections.okd.virt.plugins.plugin_utils.engine.kubevirt.virt_controller import migration_policies
+from ansible_collections.okd.virt.plugins.plugin_utils.engine.kubevirt.virt_controller.configuration import Migrations
+from ansible_collections.okd.virt.plugins.plugin_utils.engine.kubevirt.virt_controller.migrations import (
+    backoff,
+    failures,
+    hand_off,
+    limits,
+    phases,
+    targets,
+)
+
+NOW = datetime.datetime(2026, 11, 23, 12, 0, tzinfo=datetime.UTC)
+UID = "11111111-1111-1111-1111-111111111111"
+
+
+def at(seconds: float) -> str:
+    return (NOW + datetime.timedelta(seconds=seconds)).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def migration(phase: str = "", deleting: bool = False, **metadata: t.Any) -> Object:
+    held: Object = {"name": "migration", "namespace": "shop", "uid": UID, "creationTimestamp": at(0), **metadata}
+    if deleting:
+        held["deletionTimestamp"] = at(1)
+    return {"metadata": held, "spec": {"vmiName": "vm"}, "status": {"phase": phase} if phase else {}}
+
+
+def instance(phase: str = "Running", state: Object | None = None, conditions: t.Sequence[Object] = ()) -> Object:
+    status: Object = {"phase": phase, "nodeName": "node01", "conditions": list(conditions)}
+    if state is not None:
+        status["migrationState"] = state
+    return {"metadata": {"name": "vm", "namespace": "shop", "uid": "vmi", "resourceVersion": "7"}, "spec": {}, "status": status}
+
+
+def pod(phase: str = "Running", ready: bool = True) -> Object:
+    containers = [
+        {"name": "compute", "ready": False, "state": {"running": {}}}, {"name": "guest-console-log", "ready": ready, "state": {"running": {}}},
+    ]
+    return {
+        "metadata": {"name": "target", "namespace": "shop", "uid": "pod", "creationTimestamp": at(0)}, "spec": {"nodeName": "node02"},
+        "status": {"phase": phase, "containerStatuses": containers if phase == "Running" else []},
+    }
+
+
+OWN = {"migrationUid": UID, "targetNode": "node02"}
+
+
+@pytest.mark.parametrize(
+    ("now", "vmi", "target", "expected"),
+    [
+        ("", instance(), None, "Pending"),
+        ("Pending", instance(), None, None),
+        ("Pending", instance(), pod("Pending"), "Scheduling"),
+        ("Scheduling", instance(), pod("Pending"), None),
+        ("Scheduling", instance(), pod(ready=False), None),
+        ("Scheduling", instance(), pod(), "Scheduled"),
+        ("Scheduled", instance(), pod(), None),
+        ("Scheduled", instance(state={"migrationUid": "another", "targetNode": "node03"}), pod(), None),
+        ("Scheduled", instance(state=OWN), pod(), "PreparingTarget"),
+        ("PreparingTarget", instance(state=OWN), pod(), None),
+        ("PreparingTarget", instance(state={**OWN, "targetNodeAddress": "192.0.2.1"}), pod(), "TargetReady"),
+        ("TargetReady", instance(state={**OWN, "targetNodeAddress": "192.0.2.1"}), pod(), None),
+        ("TargetReady", instance(state={**OWN, "startTimestamp": at(3)}), pod(), "Running"),
+        ("Running", instance(state={**OWN, "startTimestamp": at(3)}), pod(), None),
+        ("Running", instance(state={**OWN, "completed": True}), pod(), "Succeeded"),
+        ("Running", instance(state={**OWN, "completed": True}, conditions=[{"type": "HotVCPUChange", "status": "True"}]), pod(), None),
+        ("Running", instance(state={**OWN, "completed": True}, conditions=[{"type": "HotMemoryChange", "status": "True"}]), pod(), None),
+        ("Running", instance(state={**OWN, "completed": True}, conditions=[{"type": "HotMemoryChange", "status": "False"}]), pod(), "Succeeded"),
+    ],
+)
+def test_one_transition_at_a_time(now: str, vmi: Object, target: Object | None, expected: str | None) -> None:
+    step = phases.next_step(migration(now), vmi, target, "source", other_in_progress=False)
+    assert (step.phase if step is not None else None) == expected
+
+
+def test_a_second_migration_of_an_instance_fails_at_once() -> None:
+    step = phases.next_step(migration(), instance(), None, "source", other_in_progress=True)
+    assert step is not None
+    assert step.phase == "Failed"
+    assert step.event == ("Warning", "FailedMigration", "VMI is not eligible for migration because another migration job is in progress.")
+
+
+@pytest.mark.parametrize(
+    ("given_migration", "vmi", "target", "text"),
+    [
+        (migration("Running"), None, pod(), "Migration failed because vmi does not exist."),
+        (migration("Running"), instance("Failed"), pod(), "Migration failed vmi shutdown during migration."),
+        (migration("Pending", deleting=True), instance(), None, "Migration failed due to being canceled"),
+        (migration("Scheduled", deleting=True), instance(), pod(), "Migration failed due to being canceled"),
+        (migration("Scheduling"), instance(), pod("Failed"), "Migration failed because target pod shutdown during migration"),
+        (migration("Scheduling"), instance(), None, "Migration target pod was removed during active migration."),
+        (migration("PreparingTarget"), instance(), pod(), "VMI's migration state was cleared during the active migration."),
+        (
+            migration("Running"), instance(state={"migrationUid": "other"}), pod(),
+            "VMI's migration state was taken over by another migration job during active migration.",
+        ),
+        (migration("Running"), instance(state={**OWN, "failed": True}), pod(), "source node reported migration failed"),
+        (migration("Running", deleting=True), instance(state=OWN), pod(), None),
+        (migration("Pending"), instance(), None, None),
+        (migration("Running"), instance(state=OWN), pod(), None),
+    ],
+)
+def test_the_first_reason_that_holds_is_the_failure(given_migration: Object, vmi: Object | None, target: Object | None, text: str | None) -> None:
+    assert failures.failure(given_migration, vmi, target) == text
+
+
+def _past(number: int, phase: str, ended: float, annotation: str = phases.EVACUATION) -> Object:
+    made = migration(phase, uid=f"past-{number}", annotations={annotation: "node01"}, creationTimestamp=at(ended - 5))
+    made["status"]["phaseTransitionTimestamps"] = [{"phase": phase, "phaseTransitionTimestamp": at(ended)}]
+    return made
+
+
+@pytest.mark.parametrize(("failed", "wait"), [(0, 0), (1, 20), (2, 40), (3, 80), (4, 160), (5, 320)])
+def test_each_further_failure_doubles_the_wait_which_counts_from_the_last(failed: int, wait: float) -> None:
+    mine = migration("Pending", annotations={phases.EVACUATION: "node01"})
+    others = [*(_past(number, "Failed", number * 10 - 100) for number in range(failed)), mine]
+    latest = (failed - 1) * 10 - 100
+    assert backoff.backoff(mine, others, NOW + datetime.timedelta(seconds=latest)) == wait
+    assert backoff.backoff(mine, others, NOW + datetime.timedelta(seconds=latest + wait)) == 0
+
+
+def test_what_does_not_count_for_the_wait() -> None:
+    mine = migration("Pending", annotations={phases.EVACUATION: "node01"})
+    users = migration("Pending")
+    assert backoff.backoff(users, [_past(1, "Failed", -1), users], NOW) == 0
+    assert backoff.backoff(mine, [_past(1, "Failed", -2), _past(2, "Succeeded", -1), mine], NOW) == 0
+    assert backoff.backoff(mine, [_past(1, "Failed", -1, "example.com/by-hand"), mine], NOW) == 0
+    going = _past(1, "Failed", -1)
+    going["metadata"]["deletionTimestamp"] = at(0)
+    assert backoff.backoff(mine, [going, mine], NOW) == 0
+    assert backoff.backoff(mine, [_past(1, "Failed", -1), mine, _past(3, "Pending", 1)], NOW) == 0
+    ignored = migration("Pending", annotations={phases.EVACUATION: "node01", backoff.IGNORED: ""})
+    assert backoff.backoff(ignored, [_past(1, "Failed", -1), ignored], NOW) == 0
+
+
+@given(st.lists(st.tuples(st.sampled_from(["a", "b", "c", "d"]), st.sampled_from(["", "Pending", "made", "Scheduling", "Running", "Failed", "gone"]))))
+def test_counts_are_those_of_the_last_word_on_each_migration(history: list[tuple[str, str]]) -> None:
+    running, last = limits.Running(), dict[str, str]()
+    for name, event in history:
+        if event == "made":
+            if last.get(name) != "Pending" and last.get(name) != "made":
+                continue
+            running.created(("shop", name), f"vm-{name}")
+        else:
+            running.changed(("shop", name), None if event == "gone" else {**migration(event), "spec": {"vmiName": f"vm-{name}"}})
+        keeps = event == "Pending" and last.get(name) == "made"
+        last[name] = "made" if keeps else event
+    counted = {name for name, event in last.items() if event in ("made", "Scheduling", "Running")}
+    assert len(running) == len(counted)
+    assert {name for _namespace, name in running.instances()} == {f"vm-{name}" for name in counted}
+    assert running.outbound("node01", lambda _namespace, name: "node01" if name in ("vm-a", "vm-b") else "node02") == len(counted & {"a", "b"})
+
+
+@pytest.mark.parametrize(
+    ("unschedulable", "age", "annotations", "expected"),
+    [
+        (True, 299, {}, 1.0), (True, 300, {}, targets.Overdue("unschedulable")), (False, 300, {}, 600.0), (False, 900, {}, targets.Overdue("pending")),
+        (True, 10, {"kubevirt.io/migrationUnschedulablePodTimeoutSeconds": "10"}, targets.Overdue("unschedulable")),
+        (True, 10, {"kubevirt.io/migrationUnschedulablePodTimeoutSeconds": "soon"}, 290.0),
+        (False, 30, {"kubevirt.io/migrationPendingPodTimeoutSeconds": "30"}, targets.Overdue("pending")),
+    ],
+)
+def test_time_outs_of_target_pods(unschedulable: bool, age: float, annotations: dict[str, str], expected: object) -> None:
+    waiting = pod("Pending")
+    if unschedulable:
+        waiting["status"]["conditions"] = [{"type": "PodScheduled", "status": "False", "reason": "Unschedulable"}]
+    assert targets.check(migration("Scheduling", annotations=annotations), waiting, NOW + datetime.timedelta(seconds=age)) == expected
+
+
+def test_a_hand_off_replaces_the_state_of_the_migration_before() -> None:
+    vmi = instance(state={"migrationUid": "before", "failed": True})
+    patch = hand_off.handed_off(vmi, migration("Scheduled"), pod(), "source", Migrations())
+    state = next(entry["value"] for entry in patch if entry["path"] == "/status/migrationState")
+    assert {key: value for key, value in state.items() if key != "migrationConfiguration"} == {
+        "migrationUid": UID, "sourceNode": "node01", "sourcePod": "source", "targetNode": "node02", "targetPod": "target",
+    }
+    assert state["migrationConfiguration"]["completionTimeoutPerGiB"] == 150
+    assert patch[0] == {"op": "test", "path": "/metadata/resourceVersion", "value": "7"}
+
+
+def _policy(name: str, vmi: dict[str, str] | None, namespace: dict[str, str] | None, **spec: t.Any) -> Object:
+    selectors = None if vmi is None else {"virtualMachineInstanceSelector": vmi, "namespaceSelector": namespace or {}}
+    return {"metadata": {"name": name}, "spec": {"selectors": selectors, **spec}}
+
+
+@pytest.mark.parametrize(
+    ("policies", "expected"),
+    [
+        ([_policy("none", None, None)], None),
+        ([_policy("all", {}, {})], "all"),
+        ([_policy("all", {}, {}), _policy("one", {"size": "large"}, {})], "one"),
+        ([_policy("of-namespace", {}, {"tier": "gold"}), _policy("of-vmi", {"size": "large"}, {})], "of-vmi"),
+        ([_policy("b", {"size": "large"}, {}), _policy("a", {"size": "large"}, {})], "a"),
+        ([_policy("other", {"size": "small"}, {})], None),
+        ([_policy("both", {"size": "large"}, {"tier": "gold"}), _policy("two", {"size": "large", "os": "linux"}, {})], "two"),
+    ],
+)
+def test_the_policy_that_matches_most_wins(policies: list[Object], expected: str | None) -> None:
+    found = migration_policies.winner(policies, {"size": "large", "os": "linux"}, {"tier": "gold"})
+    assert (found["metadata"]["name"] if found is not None else None) == expected
+
+
+def test_a_policy_changes_only_what_it_sets() -> None:
+    base = Migrations()
+    assert migration_policies.applied(_policy("empty", {}, {}), base) == (base, False)
+    made, changed = migration_policies.applied(_policy("some", {}, {}, bandwidthPerMigration="64Mi", allowPostCopy=True), base)
+    assert changed
+    assert (made.bandwidth_per_migration, made.allow_post_copy, made.allow_workload_disruption, made.completion_timeout_per_gib) == ("64Mi", True, True, 150)
+    of_4_18, dummy = migration_policies.applied(_policy("old", {}, {}, allowPostCopy=True), Migrations(allow_workload_disruption=None))
+    assert of_4_18.allow_workload_disruption is None
