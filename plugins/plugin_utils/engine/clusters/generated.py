@@ -9,10 +9,11 @@ import typing as t
 
 from ..clock import Clock
 from ..interface import CLUSTER_ROLE_BINDINGS, ROLE_BINDINGS, Cluster, Object
+from ..kubevirt import virt_controller
 from ..okd.bundles import Flavour
 from .installed import namespace
-from .lab import Empty, subject
-from .workloads import VIRTUAL_MACHINE_INSTANCES
+from .lab import WORKERS, Empty, subject
+from .workloads import Machine, add_machine, kubevirt_settings
 
 SIZES: dict[str, int] = {"namespaces": 100, "bindings": 400, "cluster_bindings": 20, "users": 200, "groups": 30, "vms": 200, "seed": 1}
 _RBAC = "rbac.authorization.k8s.io"
@@ -20,7 +21,7 @@ _ROLES = ("admin", "edit", "view", "edit", "admin", "kubevirt.io:migrate")
 
 
 class Generated(Empty):
-    """Tenants with random bindings; VMs are instances without pods."""
+    """Tenants with random bindings, and small VMs on the workers in turn."""
 
     def __init__(self, release: str, flavour: Flavour, sizes: t.Mapping[str, int]) -> None:
         super().__init__(release, flavour)
@@ -36,13 +37,11 @@ class Generated(Empty):
             await cluster.create(ROLE_BINDINGS, self._binding("RoleBinding", f"binding-{number}", draw, draw.choice(tenants)))
         for number in range(sizes["cluster_bindings"]):
             await cluster.create(CLUSTER_ROLE_BINDINGS, self._binding("ClusterRoleBinding", f"generated-{number}", draw, ""))
+        config = await kubevirt_settings(cluster, self.namespace, self._release.kubevirt)
+        own = cluster.as_service_account(self.namespace, virt_controller.ACCOUNT)
         for number in range(sizes["vms"]):
-            instance = {
-                "apiVersion": "kubevirt.io/v1", "kind": "VirtualMachineInstance",
-                "metadata": {"name": f"vm-{number}", "namespace": draw.choice(tenants)},
-                "spec": {"domain": {"devices": {}, "memory": {"guest": "2Gi"}}}, "status": {"phase": "Running"},
-            }
-            await cluster.create(VIRTUAL_MACHINE_INSTANCES, instance)
+            machine = Machine(draw.choice(tenants), f"vm-{number}", WORKERS[number % len(WORKERS)], memory_mib=1024, claim="")
+            await add_machine(cluster, own, clock, machine, self._release.kubevirt, config)
 
     def _binding(self, kind: str, name: str, draw: random.Random, where: str) -> Object:
         sizes = self._sizes

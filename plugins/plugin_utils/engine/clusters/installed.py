@@ -240,6 +240,6 @@ async def _kubevirt(cluster: Cluster, clock: Clock, where: str, release: Release
     })
     made = await cluster.create(KUBEVIRTS, hyperconverged_status.kubevirt(hyperconverged, release.version))
     ready = kubevirt_status.ready(made, release.kubevirt, clock.timestamp())
-    made = await cluster.update(KUBEVIRTS, {**made, "status": ready}, "status")
+    made = await cluster.update(KUBEVIRTS, {**made, "status": {**ready, "outdatedVirtualMachineInstanceWorkloads": 0}}, "status")
     status = hyperconverged_status.status(hyperconverged, made, release.version, release.kubevirt, clock.timestamp())
     await cluster.update(HYPERCONVERGEDS, {**hyperconverged, "status": status}, "status")

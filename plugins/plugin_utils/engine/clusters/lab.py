@@ -16,9 +16,10 @@ from ..interface import (
     Object,
     Ref,
 )
+from ..kubevirt import virt_controller
 from ..okd.bundles import Flavour
 from .installed import namespace, platform, put, virtualization
-from .workloads import Machine, add_machine, add_node, node
+from .workloads import Machine, add_machine, add_node, kubevirt_settings, node
 
 _RBAC = "rbac.authorization.k8s.io"
 GROUPS = Ref("user.openshift.io", "v1", "groups")
@@ -126,8 +127,10 @@ class Lab(Empty):
         for where in TENANTS:
             await namespace(cluster, where, **{"lab.okd.virt/tenant": "true"})
         await _access(cluster)
+        config = await kubevirt_settings(cluster, self.namespace, self._release.kubevirt)
+        own = cluster.as_service_account(self.namespace, virt_controller.ACCOUNT)
         for machine in machines():
-            await add_machine(cluster, clock, machine, self._release.kubevirt)
+            await add_machine(cluster, own, clock, machine, self._release.kubevirt, config)
 
 
 async def _pools(cluster: Cluster, clock: Clock) -> None:

@@ -8,16 +8,19 @@ Source of the shapes: KubeVirt v1.4.1 pkg/virt-controller/services/{template,ren
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 
 from ..clock import Clock
-from ..interface import NODES, PODS, Cluster, Object, Ref
+from ..interface import KUBEVIRTS, NODES, PODS, Cluster, Object, Ref
+from ..kubevirt.virt_controller import conditions, instance_status, machine_status, machine_template, phases
+from ..kubevirt.virt_controller.cluster_config import version_of
+from ..kubevirt.virt_controller.configuration import Configuration, Version, configuration
+from ..kubevirt.virt_controller.launcher import UNPAUSED, launcher_image, launcher_pod, owner_reference
+from ..kubevirt.virt_controller.phases import CLAIMS, VIRTUAL_MACHINE_INSTANCES, VIRTUAL_MACHINES
 from .installed import put
 
-VIRTUAL_MACHINES = Ref("kubevirt.io", "v1", "virtualmachines")
-VIRTUAL_MACHINE_INSTANCES = Ref("kubevirt.io", "v1", "virtualmachineinstances")
-CLAIMS = Ref("", "v1", "persistentvolumeclaims")
 BUDGETS = Ref("policy", "v1", "poddisruptionbudgets")
-_MIB = 1024 * 1024
+NEWEST = (1, 5, 3)
 CPU_MODELS = {
     "Cascadelake-Server": ("Haswell-noTSX", "Skylake-Server", "Cascadelake-Server"),
     "Haswell-noTSX": ("Haswell-noTSX",),
@@ -37,13 +40,9 @@ class Machine:
     eviction_strategy: str = ""
     dirty_rate: str = ""
     working_set: str = ""
-
-
-def launcher_memory(machine: Machine, kubevirt: str) -> int:
-    """Bytes that the virt-launcher pod asks for: guest memory and overhead. Source: renderresources.go GetMemoryOverhead."""
-    guest = machine.memory_mib * _MIB
-    fixed = {"v1.4.1": 215, "v1.5.3": 220}[kubevirt]
-    return guest + guest // 512 + (fixed + 8 * machine.cores + 8 + 16) * _MIB
+    cpu_model: str = "host-model"
+    gpu: str = ""
+    """The extended resource of a GPU that is passed through."""
 
 
 def node(name: str, role: str, zone: str, cpu_model: str = "Cascadelake-Server", memory_gib: int = 128, cores: int = 32) -> tuple[Object, Object]:
@@ -99,158 +98,165 @@ async def add_node(cluster: Cluster, clock: Clock, made: tuple[Object, Object]) 
 def _volume(machine: Machine) -> Object:
     if machine.claim:
         return {"name": "rootdisk", "persistentVolumeClaim": {"claimName": machine.name}}
-    return {"name": "rootdisk", "containerDisk": {"image": "quay.io/containerdisks/fedora:42"}}
+    return {"name": "rootdisk", "containerDisk": {"image": "quay.io/containerdisks/fedora:42", "imagePullPolicy": "IfNotPresent"}}
 
 
-def _instance_spec(machine: Machine) -> Object:
+def _template(machine: Machine) -> Object:
+    """spec.template.spec of the machine, with everything that KubeVirt would fill in."""
+    memory = f"{machine.memory_mib}Mi"
+    devices: Object = {"disks": [{"name": "rootdisk", "disk": {"bus": "virtio"}}], "interfaces": [{"name": "default", "masquerade": {}}]}
+    if machine.gpu:
+        devices["gpus"] = [{"name": "gpu", "deviceName": machine.gpu}]
     spec: Object = {
         "architecture": "amd64",
         "domain": {
-            "cpu": {"cores": machine.cores, "sockets": 1, "threads": 1, "model": "host-model"},
-            "devices": {
-                "disks": [{"name": "rootdisk", "disk": {"bus": "virtio"}}], "interfaces": [{"name": "default", "masquerade": {}}],
-            },
-            "machine": {"type": "q35"}, "memory": {"guest": f"{machine.memory_mib}Mi"},
-            "resources": {"requests": {"memory": f"{machine.memory_mib}Mi"}},
+            "cpu": {"cores": machine.cores, "sockets": 1, "threads": 1, "model": machine.cpu_model},
+            "devices": devices, "features": {"acpi": {"enabled": True}}, "machine": {"type": "q35"}, "memory": {"guest": memory},
+            "resources": {"requests": {"memory": memory}},
         },
         "networks": [{"name": "default", "pod": {}}], "volumes": [_volume(machine)],
-        "evictionStrategy": machine.eviction_strategy or "LiveMigrate",
     }
+    if machine.eviction_strategy:
+        spec["evictionStrategy"] = machine.eviction_strategy
     return spec
 
 
 def _migratable(machine: Machine) -> list[Object]:
-    shared = machine.claim != "ReadWriteOnce"
-    if shared:
-        return [{"type": kind, "status": "True", "lastProbeTime": None, "lastTransitionTime": None} for kind in ("LiveMigratable", "StorageLiveMigratable")]
-    message = (
-        f"cannot migrate VMI: PVC {machine.name} is not shared, live migration requires that all PVCs must be shared (using ReadWriteMany access mode)"
-    )
+    """What virt-handler says of the guest: whether it can be migrated, and whether it could if its disks could."""
+    entire = storage = ("True", "", "")
+    if machine.gpu:
+        entire = ("False", "HostDeviceNotLiveMigratable", "VMI uses a PCI host devices")
+        storage = ("False", "NotMigratable", "HostDeviceNotLiveMigratable: VMI uses a PCI host devices")
+    if machine.claim == "ReadWriteOnce":
+        entire = ("False", "DisksNotLiveMigratable", (
+            f"cannot migrate VMI: PVC {machine.name} is not shared, live migration requires that all PVCs must be shared "
+            "(using ReadWriteMany access mode)"
+        ))
     return [
-        {
-            "type": "LiveMigratable", "status": "False", "reason": "DisksNotLiveMigratable", "message": message, "lastProbeTime": None,
-            "lastTransitionTime": None,
-        },
-        {"type": "StorageLiveMigratable", "status": "True", "lastProbeTime": None, "lastTransitionTime": None},
+        conditions.new(kind, status, None, reason, message)
+        for kind, (status, reason, message) in (("LiveMigratable", entire), ("StorageLiveMigratable", storage))
     ]
 
 
-async def add_machine(cluster: Cluster, clock: Clock, machine: Machine, kubevirt: str) -> None:
-    """The VirtualMachine, its instance, its launcher pod, its disk and its disruption budget, running."""
-    now = clock.timestamp()
-    where, name = machine.namespace, machine.name
-    ready = {"type": "Ready", "status": "True", "lastProbeTime": None, "lastTransitionTime": now}
+async def kubevirt_settings(cluster: Cluster, namespace: str, kubevirt: str) -> Configuration:
+    """What the KubeVirt object in the namespace asks for, as that version reads it."""
+    found = (await cluster.list(KUBEVIRTS, namespace)).items
+    return configuration(found[0] if found else None, version_of(kubevirt) or NEWEST)
+
+
+async def add_machine(cluster: Cluster, own: Cluster, clock: Clock, machine: Machine, kubevirt: str, config: Configuration) -> None:
+    """The VirtualMachine, its instance, its virt-launcher pod, its disk and its disruption budget, as KubeVirt leaves them running.
+
+    `own` is the cluster as virt-controller's ServiceAccount: nobody else may write what it writes. `config` is kubevirt_settings().
+    """
+    version = version_of(kubevirt) or NEWEST
+    where, name, now = machine.namespace, machine.name, clock.timestamp()
+    claims = {name: await _add_claim(cluster, machine)} if machine.claim else {}
     annotations = {
         f"engine.okd.virt/{key}": value for key, value in (("dirty-rate", machine.dirty_rate), ("working-set", machine.working_set)) if value
     }
-    if machine.claim:
-        await put(
-            cluster, CLAIMS,
-            {
-                "apiVersion": "v1", "kind": "PersistentVolumeClaim", "metadata": {"name": name, "namespace": where},
-                "spec": {
-                    "accessModes": [machine.claim], "resources": {"requests": {"storage": "30Gi"}}, "volumeMode": "Block", "volumeName": f"pv-{where}-{name}",
-                    "storageClassName": "ceph-rbd-virtualization",
-                },
-            },
-            {"phase": "Bound", "accessModes": [machine.claim], "capacity": {"storage": "30Gi"}},
-        )
-    template_spec = _instance_spec(machine)
-    if not machine.eviction_strategy:
-        del template_spec["evictionStrategy"]
-    vm = await put(
-        cluster, VIRTUAL_MACHINES,
-        {
-            "apiVersion": "kubevirt.io/v1", "kind": "VirtualMachine",
-            "metadata": {
-                "name": name, "namespace": where, "finalizers": ["kubevirt.io/virtualMachineControllerFinalize"],
-                **({"annotations": annotations} if annotations else {}),
-            },
-            "spec": {"runStrategy": "Always", "template": {"metadata": {"labels": {"kubevirt.io/vm": name}}, "spec": template_spec}},
+    vm = await cluster.create(VIRTUAL_MACHINES, {
+        "apiVersion": "kubevirt.io/v1", "kind": "VirtualMachine",
+        "metadata": {
+            "name": name, "namespace": where, "annotations": {**phases.OBSERVED_VERSIONS, **annotations},
+            "finalizers": [phases.CONTROLLER_FINALIZER],
         },
+        "spec": {"runStrategy": "Always", "template": {"metadata": {"labels": {"kubevirt.io/vm": name}}, "spec": _template(machine)}},
+    })
+    await own.create(machine_template.CONTROLLER_REVISIONS, machine_template.revision(vm))
+    vmi = await own.create(VIRTUAL_MACHINE_INSTANCES, _instance(vm, machine, config))
+    pod = await _add_launcher(cluster, own, vmi, machine, version, config, claims, now)
+    seen = instance_status.Seen([pod], claims.get, launcher_image(version), True, now)
+    running = {**vmi, "status": {**(vmi.get("status") or {}), **_running(machine, now)}}
+    running["metadata"] = {**vmi["metadata"], "labels": {**vmi["metadata"].get("labels", {}), phases.NODE_NAME: machine.node}}
+    vmi = await own.update(VIRTUAL_MACHINE_INSTANCES, instance_status.next_instance(running, seen))
+    around = machine_status.Around(clock.now(), now, claims.get, restart_required=False)
+    await own.update(VIRTUAL_MACHINES, {**vm, "status": machine_status.next_status(vm, vmi, around)}, "status")
+    strategy = vmi["spec"].get("evictionStrategy")
+    migratable = conditions.is_true(vmi, "LiveMigratable")
+    if strategy in ("LiveMigrate", "External") or (strategy == "LiveMigrateIfPossible" and migratable):
+        await _add_budget(cluster, own, vmi, now)
+
+
+async def _add_claim(cluster: Cluster, machine: Machine) -> Object:
+    where, name = machine.namespace, machine.name
+    return await put(
+        cluster, CLAIMS,
         {
-            "conditions": [ready, *_migratable(machine)], "created": True, "ready": True, "printableStatus": "Running", "runStrategy": "Always",
-            "observedGeneration": 1, "desiredGeneration": 1,
+            "apiVersion": "v1", "kind": "PersistentVolumeClaim", "metadata": {"name": name, "namespace": where},
+            "spec": {
+                "accessModes": [machine.claim], "resources": {"requests": {"storage": "30Gi"}}, "volumeMode": "Block", "volumeName": f"pv-{where}-{name}",
+                "storageClassName": "ceph-rbd-virtualization",
+            },
         },
+        {"phase": "Bound", "accessModes": [machine.claim], "capacity": {"storage": "30Gi"}},
     )
-    image = f"quay.io/kubevirt/virt-launcher:{kubevirt}"
-    instance: Object = {
-        "apiVersion": "kubevirt.io/v1", "kind": "VirtualMachineInstance",
-        "metadata": {
-            "name": name, "namespace": where, "labels": {"kubevirt.io/vm": name, "kubevirt.io/nodeName": machine.node},
-            "finalizers": ["kubevirt.io/virtualMachineControllerFinalize", "foregroundDeleteVirtualMachine"],
-            "ownerReferences": [_owner(vm)],
-        },
-        "spec": _instance_spec(machine),
-        "status": {
-            "conditions": [ready, *_migratable(machine)], "phase": "Running", "nodeName": machine.node, "launcherContainerImageVersion": image,
-            "migrationMethod": "LiveMigration" if machine.claim else "BlockMigration", "migrationTransport": "Unix", "qosClass": "Burstable",
-            "runtimeUser": 107, "memory": dict.fromkeys(("guestAtBoot", "guestCurrent", "guestRequested"), f"{machine.memory_mib}Mi"),
-            "currentCPUTopology": {"cores": machine.cores, "sockets": 1, "threads": 1},
-        },
-    }
-    vmi = await cluster.create(VIRTUAL_MACHINE_INSTANCES, instance)
-    pod = await _add_launcher(cluster, machine, vmi, image, launcher_memory(machine, kubevirt), now)
-    active = {**vmi, "status": {**instance["status"], "activePods": {pod["metadata"]["uid"]: machine.node}}}
-    await cluster.update(VIRTUAL_MACHINE_INSTANCES, active)
-    if machine.claim != "ReadWriteOnce" and machine.eviction_strategy in ("", "LiveMigrate"):
-        await _add_budget(cluster, vmi, now)
 
 
-def _owner(obj: Object) -> Object:
+def _instance(vm: Object, machine: Machine, config: Configuration) -> Object:
+    """The instance before it has a pod, with what virt-api fills in."""
+    vmi = machine_template.instance(vm)
+    vmi["metadata"]["annotations"] |= phases.OBSERVED_VERSIONS
+    if phases.INSTANCE_FINALIZER not in vmi["metadata"]["finalizers"]:
+        vmi["metadata"]["finalizers"].append(phases.INSTANCE_FINALIZER)
+    vmi["spec"].setdefault("evictionStrategy", config.eviction_strategy)
+    return vmi
+
+
+def _running(machine: Machine, now: str) -> Object:
+    """What the status says once virt-handler has started the guest."""
+    memory = f"{machine.memory_mib}Mi"
+    transitions = [{"phase": phase, "phaseTransitionTimestamp": now} for phase in ("Pending", "Scheduling", "Scheduled", "Running")]
     return {
-        "apiVersion": obj["apiVersion"], "kind": obj["kind"], "name": obj["metadata"]["name"], "uid": obj["metadata"]["uid"], "controller": True,
-        "blockOwnerDeletion": True,
+        "phase": "Running", "nodeName": machine.node, "conditions": _migratable(machine), "phaseTransitionTimestamps": transitions,
+        "migrationMethod": "LiveMigration" if machine.claim == "ReadWriteMany" else "BlockMigration", "migrationTransport": "Unix",
+        "qosClass": "Burstable", "runtimeUser": 107, "selinuxContext": "none", "guestOSInfo": {}, "machine": {"type": "pc-q35-rhel9.6.0"},
+        "memory": dict.fromkeys(("guestAtBoot", "guestCurrent", "guestRequested"), memory),
+        "currentCPUTopology": {"cores": machine.cores, "sockets": 1, "threads": 1},
+        "volumeStatus": [{"name": "rootdisk", "target": "vda"}],
     }
 
 
-async def _add_launcher(cluster: Cluster, machine: Machine, vmi: Object, image: str, memory: int, now: str) -> Object:
-    name = machine.name
-    devices = {f"devices.kubevirt.io/{device}": "1" for device in ("kvm", "tun", "vhost-net")}
-    pod = {
-        "apiVersion": "v1", "kind": "Pod",
-        "metadata": {
-            "generateName": f"virt-launcher-{name}-", "namespace": machine.namespace, "ownerReferences": [_owner(vmi)],
-            "labels": {
-                "kubevirt.io": "virt-launcher", "kubevirt.io/created-by": vmi["metadata"]["uid"], "kubevirt.io/vm": name,
-                "vm.kubevirt.io/name": name, "kubevirt.io/nodeName": machine.node,
-            },
-            "annotations": {
-                "kubevirt.io/domain": name, "kubevirt.io/migrationTransportUnix": "true", "kubectl.kubernetes.io/default-container": "compute",
-                "descheduler.alpha.kubernetes.io/request-evict-only": "",
-            },
-        },
-        "spec": {
-            "nodeName": machine.node, "restartPolicy": "Never", "readinessGates": [{"conditionType": "kubevirt.io/virtual-machine-unpaused"}],
-            "nodeSelector": {"kubevirt.io/schedulable": "true", "kubernetes.io/arch": "amd64"},
-            "containers": [{
-                "name": "compute", "image": image, "resources": {
-                    "requests": {"cpu": f"{100 * machine.cores}m", "memory": str(memory), "ephemeral-storage": "50M", **devices}, "limits": devices,
-                },
-            }],
-            "volumes": [{"name": volume, "emptyDir": {}} for volume in ("private", "public", "sockets", "libvirt-runtime")],
-        },
-    }
-    status = {
-        "phase": "Running", "startTime": now, "qosClass": "Burstable",
-        "conditions": [
-            {"type": kind, "status": "True", "lastTransitionTime": now}
-            for kind in ("kubevirt.io/virtual-machine-unpaused", "Initialized", "Ready", "ContainersReady", "PodScheduled")
-        ],
-        "containerStatuses": [{
-            "name": "compute", "ready": True, "started": True, "restartCount": 0, "image": image, "imageID": "", "state": {"running": {"startedAt": now}},
-        }],
-    }
-    return await put(cluster, PODS, pod, status)
+async def _add_launcher(
+    cluster: Cluster, own: Cluster, vmi: Object, machine: Machine, version: Version, config: Configuration, claims: dict[str, Object], now: str
+) -> Object:
+    pod = launcher_pod(vmi, version, config, claims=claims)
+    pod["spec"]["nodeName"] = machine.node
+    pod["metadata"]["labels"][phases.NODE_NAME] = machine.node
+    said = [
+        conditions.new(UNPAUSED, "True", now, "NotPaused", "the virtual machine is not paused", now),
+        *(
+            conditions.new(kind, "True", now)
+            for kind in ("PodScheduled", "PodReadyToStartContainers", "Initialized", "ContainersReady", "Ready")
+        ),
+    ]
+    status: Object = {"phase": "Running", "startTime": now, "qosClass": "Burstable", "conditions": said}
+    for kind, field in (("initContainers", "initContainerStatuses"), ("containers", "containerStatuses")):
+        if kind in pod["spec"]:
+            status[field] = [_container_status(one, kind == "initContainers", now) for one in pod["spec"][kind]]
+    made = await own.create(PODS, pod)
+    return await cluster.update(PODS, {**made, "status": status}, "status")
 
 
-async def _add_budget(cluster: Cluster, vmi: Object, now: str) -> None:
+def _container_status(container: Object, ended: bool, now: str) -> Object:
+    terminated = {"exitCode": 0, "reason": "Completed", "startedAt": now, "finishedAt": now}
+    state: Object = {"terminated": terminated} if ended else {"running": {"startedAt": now}}
+    image = container["image"]
+    digest = hashlib.sha256(image.encode()).hexdigest()
+    return {
+        "name": container["name"], "ready": True, "started": True, "restartCount": 0, "image": image, "state": state, "lastState": {},
+        "imageID": f"{image.rpartition(':')[0]}@sha256:{digest}",
+    }
+
+
+async def _add_budget(cluster: Cluster, own: Cluster, vmi: Object, now: str) -> None:
     metadata = {
-        "generateName": "kubevirt-disruption-budget-", "namespace": vmi["metadata"]["namespace"], "ownerReferences": [_owner(vmi)],
+        "generateName": "kubevirt-disruption-budget-", "namespace": vmi["metadata"]["namespace"], "ownerReferences": [owner_reference(vmi)],
     }
     spec = {"minAvailable": 1, "selector": {"matchLabels": {"kubevirt.io/created-by": vmi["metadata"]["uid"]}}}
     condition = {
         "type": "DisruptionAllowed", "status": "False", "reason": "InsufficientPods", "message": "", "observedGeneration": 1, "lastTransitionTime": now,
     }
     status = {"currentHealthy": 1, "desiredHealthy": 1, "disruptionsAllowed": 0, "expectedPods": 1, "observedGeneration": 1, "conditions": [condition]}
-    await put(cluster, BUDGETS, {"apiVersion": "policy/v1", "kind": "PodDisruptionBudget", "metadata": metadata, "spec": spec}, status)
+    made = await own.create(BUDGETS, {"apiVersion": "policy/v1", "kind": "PodDisruptionBudget", "metadata": metadata, "spec": spec})
+    await cluster.update(BUDGETS, {**made, "status": status}, "status")

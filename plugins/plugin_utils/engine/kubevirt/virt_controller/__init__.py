@@ -8,13 +8,23 @@ from ...clock import Clock
 from ...controller import Controller, Informers
 from ...interface import Cluster
 from .cluster_config import ClusterConfig, VirtControllerPart
+from .disruption_budgets import DisruptionBudgets
+from .evacuation import Evacuation
+from .instances import Instances
+from .migrations import Migrations
+from .nodes import NodeController
+from .virtual_machines import VirtualMachines
+from .workload_updates import WorkloadUpdates
 
 ACCOUNT = "kubevirt-controller"
 
 
-def parts(_config: ClusterConfig) -> list[VirtControllerPart]:
+def parts(config: ClusterConfig) -> list[VirtControllerPart]:
     """The controllers that virt-controller runs."""
-    return []
+    return [
+        VirtualMachines(config), Instances(config), NodeController(config), WorkloadUpdates(config), DisruptionBudgets(config), Migrations(config),
+        Evacuation(config),
+    ]
 
 
 def start(cluster: Cluster, clock: Clock, namespace: str) -> list[Controller]:
