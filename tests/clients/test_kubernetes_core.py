@@ -14,7 +14,8 @@ from ansible_collections.okd.virt.tests.support.lab import Lab, Target, answers
 from ansible_collections.okd.virt.tests.support.peers import COLLECTIONS
 from ansible_collections.okd.virt.tests.support.playbook import run_playbook
 
-PROCEDURE = Path(__file__).resolve().parent / "kubernetes_core" / "procedure.yml"
+HERE = Path(__file__).resolve().parent / "kubernetes_core"
+PROCEDURE, MODULES = HERE / "procedure.yml", HERE / "modules.yml"
 
 
 def test_documented_procedure(fresh_engine: Callable[..., RunningEngine], tmp_path: Path) -> None:
@@ -40,3 +41,22 @@ def test_documented_procedure(fresh_engine: Callable[..., RunningEngine], tmp_pa
     assert api.request("GET", f"{RBAC}/clusterroles/kubevirt.io:upgrademigrate").status == 404
     assert answers(api, trusted.person, trusted.namespace) == [True, True]
     assert answers(api, other.person, other.namespace) == [False, False]
+
+
+def test_modules_and_lookup(engine: RunningEngine, api: Api, namespace: str, tmp_path: Path) -> None:
+    """Each task changes what it should, and nothing the second time; the playbook holds the answers against what is true."""
+    added = {"ANSIBLE_COLLECTIONS_PATH": str(COLLECTIONS)}
+    variables = {"where": namespace, "node": "node05"}
+    run = run_playbook(str(MODULES), engine.kubeconfig, tmp_path, variables, added=added).passed()
+    assert run.changed == [
+        "Create a ConfigMap",
+        "Apply it, client-side",
+        "Apply it with less",
+        "Apply it, server-side",
+        "Change it in check mode only",
+        "Patch it by JSON",
+        "Taint a node",
+        "Take the taint away",
+        "Delete the ConfigMap",
+    ]
+    assert api.get("/api/v1/nodes/node05")["spec"].get("taints") in (None, [])
