@@ -26,7 +26,8 @@ PEERS = {"ANSIBLE_COLLECTIONS_PATH": str(COLLECTIONS)}
 def busy(api: Api) -> str:
     """The namespace with the most running instances."""
     instances = api.items("/apis/kubevirt.io/v1/virtualmachineinstances")
-    return Counter(instance["metadata"]["namespace"] for instance in instances).most_common(1)[0][0]
+    counted: Counter[str] = Counter(instance["metadata"]["namespace"] for instance in instances)
+    return counted.most_common(1)[0][0]
 
 
 def test_inventory(engine: RunningEngine, api: Api, busy: str, tmp_path: Path) -> None:
