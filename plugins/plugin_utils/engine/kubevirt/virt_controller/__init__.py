@@ -32,7 +32,7 @@ def start(cluster: Cluster, clock: Clock, namespace: str) -> list[Controller]:
 
     The given cluster is only used to take on identities.
     """
-    identity = cluster.as_service_account(namespace, ACCOUNT)
+    identity = cluster.as_service_account(namespace, ACCOUNT).with_user_agent("virt-controller")
     informers = Informers(identity, clock)
     config = ClusterConfig(namespace)
     config.observer = cluster.as_service_account("kube-system", "deployment-controller")

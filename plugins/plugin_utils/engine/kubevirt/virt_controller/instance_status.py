@@ -73,7 +73,7 @@ def _by_phase(vmi: Object, made: Object, pod: Object | None, seen: Seen) -> Sync
             status["phase"] = "Pending"
             if seen.error is not None and seen.error.reason == PVC_NOT_FOUND:
                 unscheduled = conditions.new("PodScheduled", "False", None, "Unschedulable", seen.error.message)
-                status["conditions"] = [*conditions.without(status["conditions"], "PodScheduled"), unscheduled]
+                status["conditions"] = conditions.updated(status["conditions"], unscheduled)
     elif current == "Scheduling":
         return _scheduling(vmi, made, pod, seen)
     elif current in ("Running", "Scheduled"):

@@ -191,7 +191,7 @@ class Instances(VirtControllerPart):
         name, namespace = vmi["metadata"]["name"], vmi["metadata"]["namespace"]
         try:
             if phases.phase(vmi) in ("Running", "Scheduled"):
-                if patch := tested_patch(vmi, made):
+                if patch := guarded_patch(vmi, made):
                     await self.cluster.patch(VIRTUAL_MACHINE_INSTANCES, name, patch, namespace, content_type="application/json-patch+json")
             elif made["status"] != (vmi.get("status") or {}) or _metadata(made) != _metadata(vmi):
                 await self.cluster.update(VIRTUAL_MACHINE_INSTANCES, made)
@@ -204,7 +204,7 @@ def _metadata(vmi: Object) -> tuple[t.Any, t.Any]:
     return vmi["metadata"].get("labels") or {}, vmi["metadata"].get("finalizers") or []
 
 
-def tested_patch(before: Object, after: Object) -> list[Object]:
+def guarded_patch(before: Object, after: Object) -> list[Object]:
     """A JSON patch of the fields that virt-controller writes, which fails when one of them is no longer what it was."""
     patch: list[Object] = []
     for part, field in _PATCHED:
