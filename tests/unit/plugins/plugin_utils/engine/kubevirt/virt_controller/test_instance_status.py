@@ -97,8 +97,8 @@ def test_an_instance_that_is_deleted_while_it_migrates_goes_as_recorded() -> Non
     same(instance_status.next_instance(failed, seen(now=NOW)), released)
 
 
-WAITING = {"containerStatuses": [{"name": "compute", "state": {"waiting": {"reason": "ErrImagePull", "message": "no"}}}]}
-UNREADY = {"containerStatuses": [
+WAITING: Object = {"containerStatuses": [{"name": "compute", "state": {"waiting": {"reason": "ErrImagePull", "message": "no"}}}]}
+UNREADY: Object = {"containerStatuses": [
     {"name": "compute", "ready": False, "state": {"running": {}}}, {"name": "guest-console-log", "ready": False, "state": {"running": {}}},
 ]}
 PHASES: list[tuple[str, str, list[Object], bool, str]] = [

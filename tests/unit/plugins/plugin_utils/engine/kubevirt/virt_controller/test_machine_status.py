@@ -199,4 +199,4 @@ def test_run_strategies(spec: Object, strategy: str) -> None:
 def test_why_volumes_are_not_in_snapshots() -> None:
     reasons = [entry["reason"] for entry in machine_status.snapshot_statuses(machine(), BOUND.get)]
     assert reasons == ["No VolumeSnapshotClass: Volume snapshots are not configured for this StorageClass [ceph] [d]"]
-    assert machine_status.snapshot_statuses(machine(), {}.get)[0]["reason"] == "PVC not found"
+    assert machine_status.snapshot_statuses(machine(), lambda _name: None)[0]["reason"] == "PVC not found"
