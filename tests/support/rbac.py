@@ -8,6 +8,7 @@ Source: Kubernetes documentation, "Using RBAC Authorization". Additive only; not
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -63,6 +64,23 @@ class Rbac:
         """May this person do this in this namespace?"""
         return any(_grants(rule, attributes) for rule in self._rules(person, namespace))
 
+    def aggregate(self) -> None:
+        """Give every ClusterRole that is put together by labels the rules of those that it selects, however many turns it takes."""
+        roles = self.objects["clusterroles"]
+        put_together = [key for key, role in roles.items() if role.get("aggregationRule")]
+        settled = False
+        while not settled:
+            settled = True
+            for key in put_together:
+                selectors = roles[key]["aggregationRule"].get("clusterRoleSelectors") or ()
+                rules: list[Object] = []
+                for name, other in sorted(roles.items()):
+                    if name != key and any(_selects(selector, other["metadata"].get("labels") or {}) for selector in selectors):
+                        rules += [rule for rule in other.get("rules") or () if rule not in rules]
+                if _sorted(rules) != _sorted(roles[key].get("rules") or ()):
+                    roles[key] = {**roles[key], "rules": rules}
+                    settled = False
+
     def may_migrate(self, person: Person, namespace: str) -> bool:
         """Both rights that live migration needs."""
         return all(self.allowed(person, namespace, right) for right in MIGRATION_RIGHTS)
@@ -102,7 +120,32 @@ def _names(binding: Object, person: Person) -> bool:
     return False
 
 
+def _selects(selector: Object, labels: Mapping[str, str]) -> bool:
+    if any(labels.get(key) != value for key, value in (selector.get("matchLabels") or {}).items()):
+        return False
+    for expression in selector.get("matchExpressions") or ():
+        held, values = labels.get(expression["key"]), expression.get("values") or ()
+        fits = {
+            "In": held is not None and held in values,
+            "NotIn": held not in values,
+            "Exists": held is not None,
+            "DoesNotExist": held is None,
+        }
+        if not fits[expression["operator"]]:
+            return False
+    return True
+
+
+def _sorted(rules: Iterable[Object]) -> list[str]:
+    return sorted(json.dumps(rule, sort_keys=True) for rule in rules)
+
+
 def _grants(rule: Object, attributes: Mapping[str, str]) -> bool:
+    if "path" in attributes:
+        return bool({"*", attributes["verb"]} & set(rule.get("verbs") or ())) and any(
+            url == attributes["path"] or (url.endswith("*") and attributes["path"].startswith(url[:-1]))
+            for url in rule.get("nonResourceURLs") or ()
+        )
     subresource = attributes.get("subresource", "")
     resource = attributes["resource"] + (f"/{subresource}" if subresource else "")
     resources = {"*", resource} | ({f"*/{subresource}"} if subresource else set())
