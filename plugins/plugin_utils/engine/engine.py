@@ -20,6 +20,7 @@ from .clock import make_clock
 from .controller import Stoppable
 from .interface import Ref
 from .kinds import Registry
+from .kubernetes import eviction
 from .kubernetes.resources import Served
 from .kubernetes.runtime import Runtime
 from .kubevirt import subresource_api
@@ -75,6 +76,7 @@ class Engine:
         self.registry = Registry()
         subresource_api.serve(self.registry)
         self.api = ApiServer(self.store, self.registry, self.clock, self.authority.service_account_key)
+        eviction.register(self.api)
         self.admin = LocalCluster(self.api, UserInfo(ADMIN[0], (*ADMIN[1], "system:authenticated")))
         self._audit_log = options.audit_log.open("a", encoding="utf-8") if options.audit_log is not None else None
         self.server = Server(

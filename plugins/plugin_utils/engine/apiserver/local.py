@@ -48,8 +48,8 @@ class LocalCluster:
     def _do(self, call: Call) -> Object:
         return _object(call, self._server.authorized(call))
 
-    async def get(self, ref: Ref, name: str, namespace: str = "") -> Object:
-        return self._do(self._call("get", ref, namespace, name))
+    async def get(self, ref: Ref, name: str, namespace: str = "", subresource: str = "") -> Object:
+        return self._do(self._call("get", ref, namespace, name, subresource))
 
     async def list(self, ref: Ref, namespace: str = "", label_selector: str = "", field_selector: str = "") -> ObjectList:
         query = {"labelSelector": label_selector, "fieldSelector": field_selector}

@@ -7,6 +7,7 @@ from __future__ import annotations
 from ..clock import Clock
 from ..controller import Controller, Informers, Stoppable
 from ..interface import Cluster
+from .disruption import DisruptionController
 from .garbage_collection import GarbageCollector
 from .kubelet import Kubelet
 from .namespaces import NamespaceController, RootCertificatePublisher
@@ -32,6 +33,7 @@ def controllers(discover: Discover, certificate_authority: str) -> list[tuple[Co
         (GarbageCollector(discover), "generic-garbage-collector"),
         (Deployments(), "deployment-controller"),
         (DaemonSets(), "daemon-set-controller"),
+        (DisruptionController(discover), "disruption-controller"),
     ]
 
 
@@ -42,7 +44,7 @@ def start(cluster: Cluster, clock: Clock, discover: Discover, certificate_author
     started: list[Stoppable] = [informers]
     for controller, account in controllers(discover, certificate_authority):
         controller.observer = manager
-        controller.start(cluster.as_service_account(NAMESPACE, account), clock)
+        controller.start(cluster.as_service_account(NAMESPACE, account), clock, informers=informers)
         started.append(controller)
     scheduler = Scheduler()
     scheduler.start(cluster.as_user(SCHEDULER).with_user_agent("kube-scheduler"), clock, informers=informers)

@@ -28,3 +28,8 @@ def find(discover: Discover, api_version: str, kind: str) -> Served | None:
 
 def owners(obj: Object) -> list[Object]:
     return obj["metadata"].get("ownerReferences") or []
+
+
+def controller_of(obj: Object) -> Object | None:
+    """The ownerReference of what controls the object."""
+    return next((owner for owner in owners(obj) if owner.get("controller")), None)

@@ -11,6 +11,7 @@ import itertools
 import typing as t
 
 from ...interface import Object
+from ..label_index import LabelIndex
 from .nodes import NodeRecord, PodRecord
 from .pod_affinity import Term
 
@@ -50,7 +51,7 @@ class Cache:
     def __init__(self) -> None:
         self.nodes: dict[str, NodeRecord] = {}
         self._pods: dict[str, PodRecord] = {}
-        self._by_label: dict[str, dict[str, dict[str, PodRecord]]] = {}
+        self._labelled: LabelIndex[PodRecord] = LabelIndex()
         self._order: list[NodeRecord] | None = None
         self.required_apart = _Sayings(lambda pod: pod.terms.anti_affinity)
         self.wishes = _Sayings(lambda pod: (*pod.terms.preferred, *pod.terms.affinity))
@@ -90,9 +91,7 @@ class Cache:
         self.remove_pod(record.uid)
         self._pods[record.uid] = record
         self._record(record.node).add(record)
-        for key, values in self._by_label.items():
-            if key in record.labels:
-                values.setdefault(record.labels[key], {})[record.uid] = record
+        self._labelled.put(record.uid, record.labels, record)
         if record.terms:
             self.required_apart.add(record)
             self.wishes.add(record)
@@ -108,30 +107,15 @@ class Cache:
         node = self.nodes[record.node]
         node.remove(record)
         self._drop_if_empty(node)
-        for key, values in self._by_label.items():
-            if key in record.labels:
-                found = values[record.labels[key]]
-                del found[uid]
-                if not found:
-                    del values[record.labels[key]]
+        self._labelled.remove(uid)
         if record.terms:
             self.required_apart.remove(record)
             self.wishes.remove(record)
         return record
 
-    def labelled(self, key: str, value: str) -> t.Iterable[PodRecord]:
-        """The pods with a label. The first question after a key makes its index, which is kept from then on."""
-        if key not in self._by_label:
-            values: dict[str, dict[str, PodRecord]] = {}
-            for record in self._pods.values():
-                if key in record.labels:
-                    values.setdefault(record.labels[key], {})[record.uid] = record
-            self._by_label[key] = values
-        return self._by_label[key].get(value, {}).values()
-
     def selected(self, label: tuple[str, str] | None) -> t.Iterable[PodRecord]:
         """The pods that a selector may select which fixes this label, or none."""
-        return self.labelled(*label) if label is not None else self._pods.values()
+        return self._labelled.candidates(label)
 
     def _record(self, name: str) -> NodeRecord:
         record = self.nodes.get(name)

@@ -12,6 +12,7 @@ import typing as t
 
 from ...apiserver.selectors import LabelSelector, Requirement, from_label_selector_object
 from ...interface import Object
+from ..label_index import fixed_label
 
 Labels = t.Mapping[str, str]
 NamespaceLabels = t.Callable[[str], Labels]
@@ -40,10 +41,7 @@ class Term:
     @property
     def label(self) -> tuple[str, str] | None:
         """A label and its value that every selected pod has, if the term fixes one."""
-        for requirement in self.selector.requirements:
-            if requirement.operator in ("=", "==", "in") and len(requirement.values) == 1:
-                return requirement.key, requirement.values[0]
-        return None
+        return fixed_label(self.selector)
 
 
 @dataclasses.dataclass(frozen=True)

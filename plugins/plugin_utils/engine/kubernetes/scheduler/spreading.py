@@ -14,6 +14,7 @@ import typing as t
 
 from ...apiserver.selectors import LabelSelector, Requirement, from_label_selector_object
 from ...interface import Object
+from ..label_index import fixed_label
 from . import node_affinity, taints
 from .cache import Cache
 from .filters import Refusal
@@ -38,10 +39,7 @@ class Constraint:
 
     @property
     def label(self) -> tuple[str, str] | None:
-        for requirement in self.selector.requirements:
-            if requirement.operator in ("=", "==", "in") and len(requirement.values) == 1:
-                return requirement.key, requirement.values[0]
-        return None
+        return fixed_label(self.selector)
 
 
 def constraints_of(pod: Object, workload: LabelSelector | None) -> tuple[Constraint, ...]:
