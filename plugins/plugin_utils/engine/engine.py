@@ -115,6 +115,7 @@ class Engine:
     async def _start(self) -> None:
         if not self.store.count(_NAMESPACES):
             await self._bootstrap()
+        kubevirt.register(self.api, self.admin, self.clock, self.sample.namespace)
         self.controllers = [
             *kubernetes.start(self.admin, self.clock, self.served, self.authority.certificate_pem, self.runtime),
             *okd.start(self.admin, self.clock, self.sample.namespace),

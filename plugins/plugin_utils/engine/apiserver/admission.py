@@ -8,6 +8,7 @@ Source: Kubernetes plugin/pkg/admission, apiserver pkg/admission/plugin/namespac
 """
 from __future__ import annotations
 
+import collections.abc
 import dataclasses
 import secrets
 import typing as t
@@ -16,6 +17,7 @@ from .. import errors
 from ..kinds import Kind
 from ..store.store import Store, Stored
 from .identity import UserInfo
+from .resources import Call
 
 Object = dict[str, t.Any]
 IMMORTAL = frozenset(("default", "kube-system", "kube-public"))
@@ -50,6 +52,9 @@ class AdmissionRequest:
 
 
 Function = t.Callable[[AdmissionRequest], None]
+Preparation = t.Callable[[Call], collections.abc.Awaitable[None]]
+"""Awaited before a request is looked at, with what it asks; may refuse by raising a StatusError."""
+_OPERATIONS = {"create": "CREATE", "update": "UPDATE", "patch": "UPDATE", "delete": "DELETE"}
 
 
 class Admission:
@@ -57,6 +62,7 @@ class Admission:
 
     def __init__(self) -> None:
         self._functions: dict[tuple[tuple[str, str], str, str], list[Function]] = {}
+        self._preparations: dict[tuple[tuple[str, str], str, str], Preparation] = {}
         self.register(("", "pods"), "CREATE", default_tolerations)
         self.register(("", "pods"), "CREATE", pod_service_account)
         self.register(("", "namespaces"), "DELETE", immortal_namespaces)
@@ -64,6 +70,17 @@ class Admission:
     def register(self, resource: tuple[str, str], operation: str, function: Function, subresource: str = "") -> None:
         """Ask the function for each operation on the resource (group, plural), or on one of its subresources."""
         self._functions.setdefault((resource, operation, subresource), []).append(function)
+
+    def prepare(self, resource: tuple[str, str], operation: str, function: Preparation, subresource: str = "") -> None:
+        """Have a request for the operation wait for the function: a webhook that takes its time, or that writes before it answers."""
+        self._preparations[resource, operation, subresource] = function
+
+    def preparation(self, call: Call) -> Preparation | None:
+        """What the call waits for before it is looked at."""
+        info = call.info
+        if not self._preparations or info.verb not in _OPERATIONS:
+            return None
+        return self._preparations.get((call.kind.resource, _OPERATIONS[info.verb], info.subresource))
 
     def admit(self, request: AdmissionRequest) -> None:
         """Raises the StatusError of the first function that refuses."""

@@ -23,7 +23,7 @@ from ..errors import PlainError, StatusError
 from ..kinds import Kind, Registry
 from ..store.store import Store
 from . import discovery, reading
-from .admission import Admission
+from .admission import Admission, Preparation
 from .authentication import Authenticator, ServiceAccountTokens
 from .authorization import RESOURCES, Attributes, Authorizer, refusal
 from .custom_resources import CustomResources
@@ -46,6 +46,14 @@ _COLLECTION = frozenset(("list", "watch", "create", "deletecollection"))
 _INCLUDE = ("Metadata", "None", "Object")
 BODY_LIMIT = 3 * 1024 * 1024
 """Bytes. Source: apiserver pkg/server/config.go (MaxRequestBodyBytes)."""
+
+
+class _Waiting(t.NamedTuple):
+    """A request that waits for something before it is done."""
+
+    call: Call
+    accepted: Negotiated
+    preparation: Preparation
 
 
 class ApiServer:
@@ -80,7 +88,11 @@ class ApiServer:
     async def handle(self, request: Request) -> Response | WatchResponse:
         """Answer any request; no exception leaves but cancellation."""
         try:
-            return self._handle(request)
+            answer = self._handle(request)
+            if isinstance(answer, _Waiting):
+                await answer.preparation(answer.call)
+                answer = self._answer(request, answer.call, self.execute(answer.call), answer.accepted)
+            return answer
         except StatusError as error:
             return _failure(error, request)
         except Exception:
@@ -88,7 +100,7 @@ class ApiServer:
             _LOG.exception("request %s %s failed (%s)", request.method, request.path, incident)
             return _failure(errors.internal(f"unexpected failure {incident}"), request)
 
-    def _handle(self, request: Request) -> Response | WatchResponse:
+    def _handle(self, request: Request) -> Response | WatchResponse | _Waiting:
         info = request_info(request)
         user = self.authenticator.authenticate(request)
         asked = Attributes.of(info)
@@ -102,7 +114,7 @@ class ApiServer:
             return self._document(request)
         kind = self.kind_of(info)
         accepted = _accepted(request, kind, info)
-        call = Call(user, info, kind, request.query, request.body, headers.get("Content-Type", ""), headers.get("User-Agent", ""))
+        call = Call(user, info, kind, request.query, request.body, headers.get("Content-Type", ""), headers.get("User-Agent", ""), headers.get("Accept", ""))
         if info.verb == "watch":
             return self._watch(call, accepted)
         if info.verb == "get" and not info.subresource and accepted is PLAIN and not request.query and not kind.deprecation_warning:
@@ -110,6 +122,9 @@ class ApiServer:
             stored = reading.find(self.store, call)
             if not _wants_pretty(request):
                 return Response(200, object_bytes(kind, stored), dict(_HEADERS))
+        preparation = self.admission.preparation(call)
+        if preparation is not None:
+            return _Waiting(call, accepted, preparation)
         return self._answer(request, call, self.execute(call), accepted)
 
     def user_name(self, request: Request) -> str:
@@ -125,8 +140,16 @@ class ApiServer:
             raise forbidden_request(asked, refusal(user, asked, reason))
 
     def authorized(self, call: Call) -> Result:
-        """A call from within the process, by an identity that is known: the same chain without HTTP. Raises StatusError."""
+        """A reading call from within the process, by an identity that is known: the same chain without HTTP. Raises StatusError."""
         self._authorize(call.user, Attributes.of(call.info))
+        return self.execute(call)
+
+    async def write(self, call: Call) -> Result:
+        """A writing call from within the process; see authorized."""
+        self._authorize(call.user, Attributes.of(call.info))
+        preparation = self.admission.preparation(call)
+        if preparation is not None:
+            await preparation(call)
         return self.execute(call)
 
     def watch(self, call: Call) -> Watch:
@@ -209,6 +232,8 @@ class ApiServer:
             headers["Warning"] = ", ".join(f"299 - {errors.quote(text)}" for text in call.warnings)
         if call.kind.deprecation_warning:
             headers["Warning"] = f"299 - {errors.quote(call.kind.deprecation_warning)}"
+        if result.body is not None:
+            return Response(result.code, result.body, headers, "", result.version)
         kind, plain = call.kind, accepted.media_type == JSON and not accepted.as_kind and not _wants_pretty(request)
         if plain and result.stored is not None:
             return Response(result.code, object_bytes(kind, result.stored), headers, version=result.version)

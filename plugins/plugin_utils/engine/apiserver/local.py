@@ -48,6 +48,9 @@ class LocalCluster:
     def _do(self, call: Call) -> Object:
         return _object(call, self._server.authorized(call))
 
+    async def _write(self, call: Call) -> Object:
+        return _object(call, await self._server.write(call))
+
     async def get(self, ref: Ref, name: str, namespace: str = "", subresource: str = "") -> Object:
         return self._do(self._call("get", ref, namespace, name, subresource))
 
@@ -76,15 +79,18 @@ class LocalCluster:
             await events.aclose()
             watch.close()
 
-    async def create(self, ref: Ref, obj: Object, namespace: str = "", subresource: str = "", name: str = "") -> Object:
+    async def create(
+        self, ref: Ref, obj: Object, namespace: str = "", subresource: str = "", name: str = "", dry_run: bool = False
+    ) -> Object:
         metadata = obj.get("metadata") or {}
         namespace = namespace or metadata.get("namespace") or ""
         name = name or (metadata.get("name") or "" if subresource else "")
-        return self._do(self._call("create", ref, namespace, name, subresource, body=obj))
+        query = {"dryRun": "All"} if dry_run else None
+        return await self._write(self._call("create", ref, namespace, name, subresource, query, obj))
 
     async def update(self, ref: Ref, obj: Object, subresource: str = "") -> Object:
         metadata = obj["metadata"]
-        return self._do(self._call("update", ref, metadata.get("namespace") or "", metadata["name"], subresource, body=obj))
+        return await self._write(self._call("update", ref, metadata.get("namespace") or "", metadata["name"], subresource, body=obj))
 
     async def patch(
         self,
@@ -98,7 +104,7 @@ class LocalCluster:
         force: bool = False,
     ) -> Object:
         query = {"fieldManager": field_manager, "force": "true" if force else ""}
-        return self._do(self._call("patch", ref, namespace, name, subresource, query, patch, content_type))
+        return await self._write(self._call("patch", ref, namespace, name, subresource, query, patch, content_type))
 
     async def delete(
         self, ref: Ref, name: str, namespace: str = "", uid: str = "", propagation: str = "", grace_period: int | None = None
@@ -110,7 +116,7 @@ class LocalCluster:
             options["propagationPolicy"] = propagation
         if grace_period is not None:
             options["gracePeriodSeconds"] = grace_period
-        return self._do(self._call("delete", ref, namespace, name, body=options))
+        return await self._write(self._call("delete", ref, namespace, name, body=options))
 
 
 def _object(call: Call, result: Result) -> Object:

@@ -34,6 +34,7 @@ class Call:
     body: bytes | Object | list[t.Any] = b""
     content_type: str = ""
     user_agent: str = ""
+    accept: str = ""
     warnings: list[str] = dataclasses.field(default_factory=list)
 
     @property
@@ -47,13 +48,14 @@ class Call:
 
 @dataclasses.dataclass
 class Result:
-    """stored, when the answer is what the store holds; else object; items for a list. version is set by writes."""
+    """stored, when the answer is what the store holds; else object; items for a list; body when it is none of these. version is set by writes."""
 
     code: int = 200
     stored: Stored | None = None
     object: Object | None = None
     items: list[Stored] | None = None
     list_metadata: Object = dataclasses.field(default_factory=dict)
+    body: bytes | None = None
     version: int = 0
 
 

@@ -4,12 +4,18 @@
 """KubeVirt: its operator and what it installs, each controller as the service account it has on a cluster."""
 from __future__ import annotations
 
+from ..apiserver.chain import ApiServer
 from ..clock import Clock
 from ..controller import Controller
 from ..interface import Cluster
-from . import virt_controller
+from . import virt_api, virt_controller
 from .virt_handler import VirtHandler
 from .virt_operator import VirtOperator
+
+
+def register(api: ApiServer, cluster: Cluster, clock: Clock, namespace: str) -> None:
+    """Have the API server ask virt-api from now on."""
+    virt_api.register(api, cluster, clock, namespace)
 
 
 def start(cluster: Cluster, clock: Clock, namespace: str) -> list[Controller]:
