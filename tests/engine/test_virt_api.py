@@ -79,7 +79,7 @@ async def test_nobody_else_writes_the_status_of_an_instance(engine: Engine) -> N
     assert after["status"] == before["status"]
     with pytest.raises(StatusError, match="update of VMI object is restricted"):
         await engine.admin.patch(VMIS, "vm-2", {"spec": {"terminationGracePeriodSeconds": 1}}, "team-blue")
-    with pytest.raises(StatusError, match="modification of the following reserved kubevirt.io/ labels on a VMI object is prohibited"):
+    with pytest.raises(StatusError, match=r"modification of the following reserved kubevirt\.io/ labels on a VMI object is prohibited"):
         await engine.admin.patch(VMIS, "vm-2", {"metadata": {"labels": {"kubevirt.io/nodeName": "other"}}}, "team-blue")
     own = await engine.admin.patch(VMIS, "vm-2", {"metadata": {"labels": {"colour": "red"}}}, "team-blue")
     assert own["metadata"]["labels"]["colour"] == "red"
