@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -24,10 +24,11 @@ OPERATORS = "/apis/operators.coreos.com/v1alpha1"
 
 @dataclass(frozen=True)
 class Answer:
-    """Status code and decoded body of one request."""
+    """Status code, decoded body and headers of one request."""
 
     status: int
     body: Any
+    headers: Mapping[str, str] = field(default_factory=dict)
 
 
 class Api:
@@ -79,7 +80,7 @@ class Api:
             decoded = json.loads(response.data) if response.data else None
         except ValueError:
             decoded = response.data.decode(errors="replace")
-        return Answer(response.status, decoded)
+        return Answer(response.status, decoded, response.headers)
 
     def get(self, path: str) -> Object:
         """The object or list at this path; anything but success is an AssertionError with the server's text."""

@@ -100,13 +100,11 @@ def _storage() -> t.Iterator[Kind]:
 
 
 def _admission() -> t.Iterator[Kind]:
-    def admission(kind: str, plural: str, **more: t.Any) -> Kind:
+    def admission(kind: str, plural: str) -> Kind:
         return _kind("admissionregistration.k8s.io", "v1", kind, plural, False, categories=("api-extensions",), generation=True,
-                     unconditional_update=False, **more)
+                     unconditional_update=False)
 
     yield admission("MutatingWebhookConfiguration", "mutatingwebhookconfigurations")
-    yield admission("ValidatingAdmissionPolicy", "validatingadmissionpolicies", subresource_list=(STATUS,))
-    yield admission("ValidatingAdmissionPolicyBinding", "validatingadmissionpolicybindings")
     yield admission("ValidatingWebhookConfiguration", "validatingwebhookconfigurations")
 
 

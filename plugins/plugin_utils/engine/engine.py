@@ -7,10 +7,12 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import datetime
+import gc
 import pathlib
 import typing as t
 
 from . import clusters, kubernetes, kubevirt, okd
+from .apiserver import left_out
 from .apiserver.bootstrap import bootstrap
 from .apiserver.chain import ApiServer
 from .apiserver.identity import UserInfo
@@ -115,12 +117,14 @@ class Engine:
     async def _start(self) -> None:
         if not self.store.count(_NAMESPACES):
             await self._bootstrap()
+        left_out.register(self.api.admission)
         kubevirt.register(self.api, self.admin, self.clock, self.sample.namespace)
         self.controllers = [
             *kubernetes.start(self.admin, self.clock, self.served, self.authority.certificate_pem, self.runtime),
             *okd.start(self.admin, self.clock, self.sample.namespace),
             *kubevirt.start(self.admin, self.clock, self.sample.namespace),
         ]
+        gc.freeze()
         await self.server.start()
         if self.options.kubeconfig is not None:
             self.options.kubeconfig.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
@@ -147,8 +151,13 @@ class Engine:
                         yield Served(Ref(group, version, kind.plural), kind.kind, kind.namespaced)
 
     async def _bootstrap(self) -> None:
-        await bootstrap(self.api)
-        await self.sample.build(self.admin, self.clock)
+        # Nothing of what is loaded is garbage, however often one looks.
+        gc.disable()
+        try:
+            await bootstrap(self.api)
+            await self.sample.build(self.admin, self.clock)
+        finally:
+            gc.enable()
         # Nobody has seen what came before: a watch from there is too old, as on a cluster that has run for long.
         self.store.compact()
         if self._journal is not None:

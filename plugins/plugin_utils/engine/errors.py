@@ -194,6 +194,11 @@ def not_served(what: str) -> StatusError:
     return StatusError(405, "MethodNotAllowed", f"{what} is not served: this API server stands before no containers and no metrics", {})
 
 
+def definition_terminating(verb: str) -> StatusError:
+    """Source: apiextensions-apiserver pkg/apiserver/customresource_handler.go."""
+    return StatusError(405, "MethodNotAllowed", f"{verb} not allowed while custom resource definition is terminating", {})
+
+
 def not_acceptable(text: str, details: dict[str, t.Any] | None = None) -> StatusError:
     return StatusError(406, "NotAcceptable", text, details)
 

@@ -21,7 +21,7 @@ from .. import errors
 from ..clock import Clock
 from ..errors import PlainError, StatusError
 from ..kinds import Kind, Registry
-from ..store.store import Store
+from ..store.store import AlreadyExists, Store
 from . import discovery, reading
 from .admission import Admission, Preparation
 from .authentication import Authenticator, ServiceAccountTokens
@@ -33,7 +33,7 @@ from .impersonation import forbidden_request, impersonate
 from .negotiation import JSON, PLAIN, Negotiated, accept_for, encode, wants_pretty
 from .nonresource import NonResources
 from .request import Request, RequestInfo, Response, WatchResponse, request_info
-from .resources import Call, Object, Result, list_bytes, list_object, object_bytes, object_in
+from .resources import Call, Object, Result, canonical, list_bytes, list_object, object_bytes, object_in
 from .reviews import Reviews
 from .subresources import Subresources
 from .tables import partial_list, partial_object, table
@@ -152,6 +152,15 @@ class ApiServer:
             await preparation(call)
         return self.execute(call)
 
+    def adopt(self, call: Call, namespace: str, name: str, obj: Object) -> None:
+        """Store an object that was an API server's before, without a word on it. Raises StatusError 403, 409."""
+        self._authorize(call.user, Attributes.of(call.info))
+        try:
+            stored = self.store.create(call.kind.resource, namespace, name, canonical(call.kind, obj))
+        except AlreadyExists as error:
+            raise errors.already_exists(call.kind, name) from error
+        self.writer.changed(stored, deleted=False)
+
     def watch(self, call: Call) -> Watch:
         """A watch from within the process. Raises StatusError."""
         self._authorize(call.user, Attributes.of(call.info))
@@ -174,13 +183,15 @@ class ApiServer:
             if info.verb == "create" and not info.name and "create" in kind.verbs:
                 return kind
             raise errors.resource_not_found() if info.name else errors.method_not_allowed()
-        if (info.verb == "create" and info.name) or (named and not info.name) or info.verb not in kind.verbs:
+        if (info.verb == "create" and info.name) or (named and not info.name):
             raise errors.method_not_allowed()
+        if info.verb not in kind.verbs:
+            raise errors.definition_terminating(info.verb) if kind.custom else errors.method_not_allowed()
         return kind
 
     def _unknown(self, info: RequestInfo) -> StatusError:
-        served = self.registry.kinds(info.group, info.version)
-        if (served and served[0].custom) or info.group not in self.registry.groups():
+        served = [kind for version in self.registry.versions(info.group) for kind in self.registry.kinds(info.group, version)]
+        if not served or served[0].custom:
             return errors.page_not_found()
         return errors.resource_not_found()
 

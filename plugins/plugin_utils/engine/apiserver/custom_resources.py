@@ -25,6 +25,9 @@ def kinds_of(definition: Object) -> t.Iterator[Kind]:
     """One kind for each served version."""
     spec = definition["spec"]
     names = spec["names"]
+    verbs: tuple[str, ...] = CUSTOM_VERBS
+    if definition["metadata"].get("deletionTimestamp"):
+        verbs = tuple(verb for verb in CUSTOM_VERBS if verb != "create")
     for version in spec["versions"]:
         if not version.get("served"):
             continue
@@ -32,7 +35,7 @@ def kinds_of(definition: Object) -> t.Iterator[Kind]:
         yield Kind(
             group=spec["group"], version=version["name"], kind=names["kind"], plural=names["plural"],
             singular=names.get("singular") or names["kind"].lower(), namespaced=spec["scope"] == "Namespaced",
-            short_names=tuple(names.get("shortNames") or ()), categories=tuple(names.get("categories") or ()), verbs=CUSTOM_VERBS,
+            short_names=tuple(names.get("shortNames") or ()), categories=tuple(names.get("categories") or ()), verbs=verbs,
             subresource_list=subresources, columns=_columns(version), schema=(version.get("schema") or {}).get("openAPIV3Schema"),
             custom=True, storage_version=bool(version.get("storage")), list_kind_name=names.get("listKind") or "",
             selectable_fields=tuple(field["jsonPath"].lstrip(".") for field in version.get("selectableFields") or ()), scale=scale,

@@ -226,8 +226,31 @@ def _definition(obj: Object) -> t.Iterator[Cause]:
     if sum(bool(version.get("storage")) for version in versions) != 1:
         yield invalid_value("spec.versions", versions, "must have exactly one version marked as storage version")
     for index, version in enumerate(versions):
-        if not (version.get("schema") or {}).get("openAPIV3Schema"):
-            yield required_value(f"spec.versions[{index}].schema.openAPIV3Schema", "schemas are required")
+        schema, where = (version.get("schema") or {}).get("openAPIV3Schema"), f"spec.versions[{index}].schema.openAPIV3Schema"
+        if not schema:
+            yield required_value(where, "schemas are required")
+        elif not schema.get("type"):
+            yield required_value(f"{where}.type", "must not be empty at the root")
+        else:
+            yield from _structural(schema, where)
+    if (spec.get("conversion") or {}).get("strategy", "None") != "None":
+        # Every version is the same but for its name: no webhook is called.
+        yield unsupported_value("spec.conversion.strategy", spec["conversion"]["strategy"], ("None",))
+
+
+def _structural(schema: Object, where: str) -> t.Iterator[Cause]:
+    """Every field says what it is. Source: apiextensions-apiserver pkg/apiserver/schema/validation.go."""
+    parts = [(f"{where}.properties[{name}]", below, "must not be empty for specified object fields")
+             for name, below in (schema.get("properties") or {}).items()]
+    if isinstance(schema.get("items"), dict):
+        parts.append((f"{where}.items", schema["items"], "must not be empty for specified array items"))
+    if isinstance(schema.get("additionalProperties"), dict):
+        parts.append((f"{where}.additionalProperties", schema["additionalProperties"], "must not be empty for specified object fields"))
+    for path, below, text in parts:
+        free = below.get("x-kubernetes-int-or-string") or below.get("x-kubernetes-preserve-unknown-fields")
+        if not below.get("type") and not free:
+            yield required_value(f"{path}.type", text)
+        yield from _structural(below, path)
 
 
 _RULES: dict[str, t.Callable[[Object], t.Iterator[Cause]]] = {
