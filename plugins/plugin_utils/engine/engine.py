@@ -124,7 +124,6 @@ class Engine:
             *okd.start(self.admin, self.clock, self.sample.namespace),
             *kubevirt.start(self.admin, self.clock, self.sample.namespace),
         ]
-        gc.freeze()
         await self.server.start()
         if self.options.kubeconfig is not None:
             self.options.kubeconfig.parent.mkdir(parents=True, exist_ok=True, mode=0o700)

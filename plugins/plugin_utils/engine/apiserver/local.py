@@ -106,6 +106,12 @@ class LocalCluster:
         query = {"fieldManager": field_manager, "force": "true" if force else ""}
         return await self._write(self._call("patch", ref, namespace, name, subresource, query, patch, content_type))
 
+    def adopt(self, ref: Ref, obj: Object) -> None:
+        """Take an object over as it is, version aside: for loading what an API server has made before. Raises StatusError 409."""
+        metadata = obj["metadata"]
+        namespace = metadata.get("namespace") or ""
+        self._server.adopt(self._call("create", ref, namespace), namespace, metadata["name"], obj)
+
     async def delete(
         self, ref: Ref, name: str, namespace: str = "", uid: str = "", propagation: str = "", grace_period: int | None = None
     ) -> Object:

@@ -6,9 +6,9 @@ from __future__ import annotations
 
 import typing as t
 
+from ..apiserver.local import LocalCluster
 from ..authority import User
 from ..clock import Clock
-from ..interface import Cluster
 
 
 class SampleCluster(t.Protocol):
@@ -18,7 +18,7 @@ class SampleCluster(t.Protocol):
     namespace: str
     """Where Virtualization is installed."""
 
-    async def build(self, cluster: Cluster, clock: Clock) -> None:
+    async def build(self, cluster: LocalCluster, clock: Clock) -> None:
         """Create everything, as cluster-admin, in an empty cluster."""
 
 

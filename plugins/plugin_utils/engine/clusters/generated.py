@@ -1,33 +1,49 @@
 # Copyright: the okd.virt contributors
 # GNU General Public License v3.0 or later (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""A cluster of any size, the same for the same sizes and seed: for benchmarks and generated tests."""
+"""A cluster of any size, the same for the same sizes and seed: for benchmarks, soaks and generated tests."""
 from __future__ import annotations
 
+import dataclasses
+import heapq
 import random
 import typing as t
 
+from ..apiserver.local import LocalCluster
 from ..clock import Clock
-from ..interface import CLUSTER_ROLE_BINDINGS, ROLE_BINDINGS, Cluster, Object
+from ..interface import CLUSTER_ROLE_BINDINGS, ROLE_BINDINGS, Object
 from ..kubevirt import virt_controller
+from ..kubevirt.virt_controller.configuration import Configuration
 from ..okd.bundles import Flavour
 from .installed import namespace
-from .lab import WORKERS, Empty, subject
-from .workloads import Machine, add_machine, kubevirt_settings
+from .lab import Empty, subject
+from .stamping import Stamps
+from .workloads import Machine, kubevirt_settings, machine_memory
 
-SIZES: dict[str, int] = {"namespaces": 100, "bindings": 400, "cluster_bindings": 20, "users": 200, "groups": 30, "vms": 200, "seed": 1}
+SIZES: dict[str, int] = {
+    "namespaces": 100, "bindings": 400, "cluster_bindings": 20, "users": 200, "groups": 30, "nodes": 20, "node_memory_gib": 128, "vms": 200,
+    "rwo_percent": 3, "busy_percent": 5, "seed": 1,
+}
+"""`nodes` are workers, of which every fifth is older; VMs with RWO disks can't migrate, busy ones write to their memory all the time."""
 _RBAC = "rbac.authorization.k8s.io"
 _ROLES = ("admin", "edit", "view", "edit", "admin", "kubevirt.io:migrate")
+_SHAPES = ((1024, 1), (2048, 1), (2048, 2), (4096, 2), (4096, 2), (8192, 4), (16384, 8))
+"""Memory in MiB and cores of VMs, each as often as it stands here."""
+_BUSY = (("20Mi", "256Mi"), ("100Mi", "512Mi"), ("400Mi", "1Gi"))
+"""Dirty rate a second and working set of VMs that write."""
 
 
 class Generated(Empty):
-    """Tenants with random bindings, and small VMs on the workers in turn."""
+    """Tenants with random bindings, and VMs that run."""
 
     def __init__(self, release: str, flavour: Flavour, sizes: t.Mapping[str, int]) -> None:
         super().__init__(release, flavour)
         self._sizes = sizes
+        self.workers = tuple(f"node{number:04}" for number in range(1, sizes["nodes"] + 1))
+        self.worker_memory_gib = sizes["node_memory_gib"]
 
-    async def build(self, cluster: Cluster, clock: Clock) -> None:
+    async def build(self, cluster: LocalCluster, clock: Clock) -> None:
+        """Raises ValueError when the VMs don't fit on the nodes."""
         await super().build(cluster, clock)
         sizes, draw = self._sizes, random.Random(self._sizes["seed"])  # noqa: S311
         tenants = [f"tenant-{number:05d}" for number in range(sizes["namespaces"])]
@@ -37,11 +53,32 @@ class Generated(Empty):
             await cluster.create(ROLE_BINDINGS, self._binding("RoleBinding", f"binding-{number}", draw, draw.choice(tenants)))
         for number in range(sizes["cluster_bindings"]):
             await cluster.create(CLUSTER_ROLE_BINDINGS, self._binding("ClusterRoleBinding", f"generated-{number}", draw, ""))
-        config = await kubevirt_settings(cluster, self.namespace, self._release.kubevirt)
-        own = cluster.as_service_account(self.namespace, virt_controller.ACCOUNT)
-        for number in range(sizes["vms"]):
-            machine = Machine(draw.choice(tenants), f"vm-{number}", WORKERS[number % len(WORKERS)], memory_mib=1024, claim="")
-            await add_machine(cluster, own, clock, machine, self._release.kubevirt, config)
+        if sizes["vms"]:
+            config = await kubevirt_settings(cluster, self.namespace, self._release.kubevirt)
+            own = cluster.as_service_account(self.namespace, virt_controller.ACCOUNT)
+            stamps = Stamps(cluster, own, clock, self._release.kubevirt, config)
+            for machine in self.machines(draw, tenants, config):
+                await stamps.add(machine)
+
+    def machines(self, draw: random.Random, tenants: t.Sequence[str], config: Configuration) -> t.Iterator[Machine]:
+        """Each on the node with the most room left. Raises ValueError when there is none."""
+        room = [(-(self.worker_memory_gib - 4) * 1024 * 1024 * 1024, name) for name in self.workers]
+        heapq.heapify(room)
+        requests: dict[Machine, int] = {}
+        for number in range(self._sizes["vms"]):
+            memory, cores = draw.choice(_SHAPES)
+            claim = "ReadWriteOnce" if draw.random() * 100 < self._sizes["rwo_percent"] else "ReadWriteMany"
+            dirty, working = draw.choice(_BUSY) if draw.random() * 100 < self._sizes["busy_percent"] else ("", "")
+            left, node = room[0]
+            machine = Machine(draw.choice(tenants), f"vm-{number:06d}", node, memory, cores, claim, dirty_rate=dirty, working_set=working)
+            shape = dataclasses.replace(machine, namespace="", name="vm", node="")
+            if shape not in requests:
+                requests[shape] = machine_memory(shape, self._release.kubevirt, config)
+            needed = requests[shape]
+            if left + needed > 0:
+                raise ValueError(f"{self._sizes['vms']} VMs do not fit on {len(self.workers)} nodes of {self.worker_memory_gib} GiB: give more nodes")
+            heapq.heapreplace(room, (left + needed, node))
+            yield machine
 
     def _binding(self, kind: str, name: str, draw: random.Random, where: str) -> Object:
         sizes = self._sizes

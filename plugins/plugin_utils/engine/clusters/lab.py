@@ -4,6 +4,9 @@
 """The sample cluster lab: 3 control-plane and 6 worker nodes, seven tenants, 44 running VMs, and every way to come by a right."""
 from __future__ import annotations
 
+import typing as t
+
+from ..apiserver.local import LocalCluster
 from ..authority import User
 from ..clock import Clock
 from ..interface import (
@@ -96,21 +99,24 @@ class Empty:
     """A cluster with Virtualization and nothing else: no tenants, no VMs."""
 
     users: tuple[User, ...] = ()
+    workers: t.Sequence[str] = WORKERS
+    worker_memory_gib = 128
 
     def __init__(self, release: str, flavour: Flavour, second_operator: bool = False) -> None:
         self._flavour, self._release = flavour, flavour.release(release)
         self._second_operator = second_operator
         self.namespace = flavour.namespace
 
-    async def build(self, cluster: Cluster, clock: Clock) -> None:
+    async def build(self, cluster: LocalCluster, clock: Clock) -> None:
         await platform(cluster, clock, PLATFORM_VERSION)
         for number in range(3):
             await add_node(cluster, clock, node(f"control-{number}", "master", f"zone-{'abc'[number]}", cores=8, memory_gib=32))
-        for number, name in enumerate(WORKERS):
-            # The last two are older machines, as clusters grow.
-            await add_node(cluster, clock, node(name, "worker", f"zone-{'abc'[number % 3]}", "Cascadelake-Server" if number < 4 else "Haswell-noTSX"))
-        await _pools(cluster, clock)
-        await virtualization(cluster, clock, self._flavour, self._release, len(WORKERS), second_operator=self._second_operator)
+        for number, name in enumerate(self.workers):
+            # Some are older machines, as clusters grow.
+            model = "Haswell-noTSX" if number % 6 > 3 else "Cascadelake-Server"
+            await add_node(cluster, clock, node(name, "worker", f"zone-{'abc'[number % 3]}", model, self.worker_memory_gib))
+        await _pools(cluster, clock, len(self.workers))
+        await virtualization(cluster, clock, self._flavour, self._release, len(self.workers), second_operator=self._second_operator)
 
 
 class Lab(Empty):
@@ -118,7 +124,7 @@ class Lab(Empty):
 
     users = USERS
 
-    async def build(self, cluster: Cluster, clock: Clock) -> None:
+    async def build(self, cluster: LocalCluster, clock: Clock) -> None:
         await super().build(cluster, clock)
         await put(cluster, STORAGE_CLASSES, {
             "apiVersion": "storage.k8s.io/v1", "kind": "StorageClass", "metadata": {"name": "ceph-rbd-virtualization"},
@@ -133,8 +139,8 @@ class Lab(Empty):
             await add_machine(cluster, own, clock, machine, self._release.kubevirt, config)
 
 
-async def _pools(cluster: Cluster, clock: Clock) -> None:
-    for role, count in (("master", 3), ("worker", len(WORKERS))):
+async def _pools(cluster: Cluster, clock: Clock, workers: int) -> None:
+    for role, count in (("master", 3), ("worker", workers)):
         now = clock.timestamp()
         conditions = [
             {"type": kind, "status": status, "reason": "", "message": "", "lastTransitionTime": now}

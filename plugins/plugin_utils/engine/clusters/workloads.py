@@ -14,7 +14,7 @@ from ..clock import Clock
 from ..interface import KUBEVIRTS, NODES, PODS, Cluster, Object, Ref
 from ..kubevirt.virt_controller import conditions, instance_status, machine_status, machine_template, phases
 from ..kubevirt.virt_controller.cluster_config import version_of
-from ..kubevirt.virt_controller.configuration import Configuration, Version, configuration
+from ..kubevirt.virt_controller.configuration import Configuration, Version, bytes_of, configuration
 from ..kubevirt.virt_controller.launcher import UNPAUSED, launcher_image, launcher_pod, owner_reference
 from ..kubevirt.virt_controller.phases import CLAIMS, VIRTUAL_MACHINE_INSTANCES, VIRTUAL_MACHINES
 from .installed import put
@@ -176,6 +176,17 @@ async def add_machine(cluster: Cluster, own: Cluster, clock: Clock, machine: Mac
     migratable = conditions.is_true(vmi, "LiveMigratable")
     if strategy in ("LiveMigrate", "External") or (strategy == "LiveMigrateIfPossible" and migratable):
         await _add_budget(cluster, own, vmi, now)
+
+
+def machine_memory(machine: Machine, kubevirt: str, config: Configuration) -> int:
+    """Bytes that the machine's virt-launcher pod requests."""
+    vmi = {
+        "apiVersion": VIRTUAL_MACHINE_INSTANCES.api_version, "kind": "VirtualMachineInstance",
+        "metadata": {"name": machine.name, "namespace": machine.namespace, "uid": ""}, "spec": _template(machine),
+    }
+    claim = {"spec": {"volumeMode": "Block", "accessModes": [machine.claim]}}
+    pod = launcher_pod(vmi, version_of(kubevirt) or NEWEST, config, claims={machine.name: claim})
+    return sum(bytes_of(container["resources"]["requests"].get("memory", "0")) for container in pod["spec"]["containers"])
 
 
 async def _add_claim(cluster: Cluster, machine: Machine) -> Object:
