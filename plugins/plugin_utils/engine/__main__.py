@@ -17,6 +17,7 @@ import typing as t
 
 from . import clusters, libraries
 from .engine import FLAVOURS, RELEASES, Engine, Options
+from .kubevirt.precopy import command as precopy
 from .process import process_start_time
 from .store.journal import Damaged, InUse
 
@@ -37,6 +38,7 @@ def _arguments(given: list[str] | None) -> argparse.Namespace:
     serve.add_argument("--watch-pid", type=int, help="stop when this process is gone")
     serve.add_argument("--size", action="append", default=[], metavar="NAME=NUMBER", help="size of a generated cluster, such as namespaces=5000")
     serve.add_argument("--verbose", action="store_true", help="log what the controllers do to standard error")
+    commands.add_parser("precopy", help="the physics of live migrations alone: a JSON object a line in, one a line out")
     return parser.parse_args(given)
 
 
@@ -104,11 +106,13 @@ def _loop_factory() -> t.Callable[[], asyncio.AbstractEventLoop] | None:
 
 
 def main(given: list[str] | None = None) -> int:
-    """Exit status 0 after a stop that was asked for, 2 with one sentence when it can't start."""
+    """Exit status 0 after a stop that was asked for, 1 when precopy was given a bad line, 2 with one sentence when it can't start."""
     if lacking := libraries.missing():
         print(f"engine: {', '.join(lacking)} must be installed for this Python ({sys.executable}): see meta/engine-requirements.txt", file=sys.stderr)
         return 2
     arguments = _arguments(given)
+    if arguments.command == "precopy":
+        return precopy.run(sys.stdin, sys.stdout)
     logging.basicConfig(level=logging.DEBUG if arguments.verbose else logging.WARNING, format="%(asctime)s %(name)s %(message)s")
     logging.getLogger("asyncio").setLevel(logging.WARNING)
     try:

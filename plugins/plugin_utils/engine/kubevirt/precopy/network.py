@@ -1,0 +1,127 @@
+# Copyright: the okd.virt contributors
+# GNU General Public License v3.0 or later (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Several copies at once: each node's link is shared max-min fair among what goes out of it, and among what comes in.
+
+Fluid and event-driven: shares change only when a copy begins, ends, or wants another speed.
+"""
+from __future__ import annotations
+
+import dataclasses
+import math
+import typing as t
+
+from .copying import Copy
+from .fixed import FixedCopy
+
+Link = str
+_SAME = 1e-9
+
+
+@dataclasses.dataclass(frozen=True)
+class Flow:
+    """MiB/s that somebody wants of every one of these links."""
+
+    demand: float
+    links: tuple[Link, ...]
+
+
+def max_min_shares(flows: t.Mapping[str, Flow], capacity: t.Callable[[Link], float]) -> dict[str, float]:
+    """MiB/s for each: nobody gets more while another with less could have it; nobody gets more than wanted."""
+    shares = {name: 0.0 for name, flow in flows.items() if flow.demand <= 0.0}
+    open_flows = {name: flow for name, flow in flows.items() if flow.demand > 0.0}
+    left = {link: capacity(link) for flow in open_flows.values() for link in flow.links}
+    while open_flows:
+        users: dict[Link, int] = {}
+        for flow in open_flows.values():
+            for link in flow.links:
+                users[link] = users.get(link, 0) + 1
+        level = min((left[link] / count for link, count in users.items()), default=math.inf)
+        modest = [name for name, flow in open_flows.items() if flow.demand <= level + _SAME]
+        if modest:
+            fixed = {name: open_flows[name].demand for name in modest}
+        else:
+            tight = {link for link, count in users.items() if left[link] / count <= level + _SAME}
+            fixed = {name: level for name, flow in open_flows.items() if tight.intersection(flow.links)}
+        for name, share in fixed.items():
+            for link in open_flows.pop(name).links:
+                left[link] = max(0.0, left[link] - share)
+        shares.update(fixed)
+    return shares
+
+
+class _Member(t.NamedTuple):
+    copy: Copy | FixedCopy
+    links: tuple[Link, ...]
+
+
+class Network:
+    """Copies under way, by name. All of them are at `now`."""
+
+    def __init__(self, capacity: t.Callable[[Link], float], now: float = 0.0) -> None:
+        self.now = now
+        self._capacity = capacity
+        self._members: dict[str, _Member] = {}
+        self._forecast: dict[str, tuple[float, float]] = {}
+
+    def __len__(self) -> int:
+        return len(self._members)
+
+    def get(self, name: str) -> Copy | FixedCopy | None:
+        member = self._members.get(name)
+        return member.copy if member is not None else None
+
+    def add(self, name: str, copy: Copy | FixedCopy, links: t.Iterable[Link], now: float) -> None:
+        """A copy begins."""
+        self.advance(now)
+        self._members[name] = _Member(copy, tuple(links))
+        self._share(now)
+
+    def remove(self, name: str, now: float) -> None:
+        """A copy has ended, or has lost its links."""
+        self.advance(now)
+        if self._members.pop(name, None) is not None:
+            self._forecast.pop(name, None)
+            self._share(now)
+
+    def change(self, name: str, now: float, function: t.Callable[[Copy | FixedCopy], t.Any]) -> t.Any:
+        """Do something to one copy at that moment: pause its guest, cancel it, switch it to post-copy. Returns what that returns."""
+        self.advance(now)
+        result = function(self._members[name].copy)
+        self._forecast.pop(name, None)
+        self._share(now)
+        return result
+
+    def advance(self, until: float) -> None:
+        """Bring all copies to that moment."""
+        while self._members:
+            change = self.next_change(until)
+            if change > until:
+                break
+            for member in self._members.values():
+                member.copy.advance(change)
+            self._forecast = {name: entry for name, entry in self._forecast.items() if entry[0] > change}
+            self.now = max(self.now, change)
+            self._share(change)
+        for member in self._members.values():
+            member.copy.advance(until)
+        self.now = max(self.now, until)
+
+    def next_change(self, horizon: float) -> float:
+        """When a copy ends or wants another speed next, if that is not after the horizon; else infinity."""
+        earliest = math.inf
+        for name, member in self._members.items():
+            known = self._forecast.get(name)
+            # A forecast holds until the share changes; one that saw nothing holds as far as it looked.
+            if known is None or (known[0] == math.inf and known[1] < horizon):
+                known = (member.copy.clone().advance_to_change(horizon), horizon)
+                self._forecast[name] = known
+            earliest = min(earliest, known[0])
+        return earliest
+
+    def _share(self, now: float) -> None:
+        flows = {name: Flow(member.copy.demand, member.links) for name, member in self._members.items()}
+        for name, share in max_min_shares(flows, self._capacity).items():
+            copy = self._members[name].copy
+            if copy.set_share(share if share > 0.0 or flows[name].demand > 0.0 else math.inf, now):
+                self._forecast.pop(name, None)
