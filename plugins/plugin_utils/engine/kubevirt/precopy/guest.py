@@ -11,6 +11,8 @@ import math
 CATCH_UP = 900.0
 """MiB/s that an unthrottled vCPU can write: a writer that catches up with its clock is slowed only when its share of that falls below its rate."""
 
+_NONE = 1e-6
+
 
 class Pattern(enum.StrEnum):
     """Where a guest writes within its working set."""
@@ -58,7 +60,7 @@ class Guest:
 
     def distinct(self, written: float) -> float:
         """MiB that differ after so many MiB were written, each counted once."""
-        if self.working_set <= 0.0 or written <= 0.0:
+        if self.working_set < _NONE or written <= 0.0:
             return 0.0
         if self.pattern is Pattern.SEQUENTIAL:
             return min(self.working_set, written)
@@ -68,7 +70,7 @@ class Guest:
 
     def merged(self, unsent: float, dirtied: float, first_round: bool) -> float:
         """MiB to send when so much is still unsent and so much was dirtied meanwhile: pages in both count once."""
-        if self.pattern is Pattern.SEQUENTIAL or first_round or self.working_set <= 0.0:
+        if self.pattern is Pattern.SEQUENTIAL or first_round or self.working_set < _NONE:
             most = self.occupied if first_round else max(self.working_set, unsent)
             return min(most, unsent + dirtied)
         return unsent + dirtied * max(0.0, 1.0 - unsent / self.working_set)
