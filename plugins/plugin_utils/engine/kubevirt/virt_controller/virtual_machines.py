@@ -11,7 +11,7 @@ import typing as t
 
 from ...controller import object_key
 from ...errors import StatusError
-from ...interface import Object
+from ...interface import Object, Ref
 from . import machine_status, machine_template, phases, pods
 from .cluster_config import VirtControllerPart
 from .instance_status import SyncError
@@ -22,7 +22,10 @@ from .machine_status import Around, run_strategy, start_requested, stop_requeste
 from .machine_template import CONTROLLER_REVISIONS, GENERATION
 from .phases import CLAIMS, CONTROLLER_FINALIZER, VIRTUAL_MACHINE_INSTANCES, VIRTUAL_MACHINES
 
+DATA_VOLUMES = Ref("cdi.kubevirt.io", "v1beta1", "datavolumes")
 _BY_OWNER = "owner"
+_HOPELESS = 10
+"""Failures in a row after which nothing new is to be expected of a machine."""
 _LIVE_UPDATED = ("nodeSelector", "affinity", "tolerations")
 Key = tuple[str, str]
 
@@ -121,10 +124,33 @@ class VirtualMachines(VirtControllerPart):
             vm = await self._finalizers(vm, [*(vm["metadata"].get("finalizers") or ()), CONTROLLER_FINALIZER])
         if vmi is not None:
             await self._bump_generation(vm, vmi)
+        elif not await self._data_volumes(vm) and run_strategy(vm) != "Halted":
+            return vm, None
         act = {
             "Always": self._always, "RerunOnFailure": self._rerun_on_failure, "Manual": self._manual, "Halted": self._halted, "Once": self._once,
         }.get(run_strategy(vm))
         return vm, await act(key, vm, vmi) if act is not None else None
+
+    async def _data_volumes(self, vm: Object) -> bool:
+        """Ask for the DataVolumes of the machine's templates that nobody has made yet; returns whether each has its claim."""
+        ready, namespace = True, vm["metadata"]["namespace"]
+        for template in vm["spec"].get("dataVolumeTemplates") or ():
+            name = template["metadata"]["name"]
+            if self._claims.get(name, namespace) is not None:
+                continue
+            ready = False
+            metadata = {**template["metadata"], "namespace": namespace, "ownerReferences": [owner_reference(vm)]}
+            metadata["labels"] = {**(metadata.get("labels") or {}), "kubevirt.io/created-by": vm["metadata"]["uid"]}
+            volume = {"apiVersion": DATA_VOLUMES.api_version, "kind": "DataVolume", "metadata": metadata, "spec": template.get("spec") or {}}
+            try:
+                await self.cluster.create(DATA_VOLUMES, volume, namespace)
+            except StatusError as error:
+                if error.reason == "AlreadyExists":
+                    continue
+                await self.events.event(vm, "Warning", "FailedDataVolumeCreate", f"Error creating DataVolume {name}: {error.message}")
+                raise
+            await self.events.event(vm, "Normal", "SuccessfulDataVolumeCreate", f"Created DataVolume {name}")
+        return ready
 
     async def _always(self, key: Key, vm: Object, vmi: Object | None) -> float | None:
         if vmi is None:
@@ -171,7 +197,10 @@ class VirtualMachines(VirtControllerPart):
         """Start at once, or as soon as the machine's failures allow."""
         left = machine_status.back_off_left(vm, self.clock.now())
         if left > 0:
-            return float(left)
+            failures = vm["status"]["startFailure"]["consecutiveFailCount"]
+            # Whoever has failed that often fails again: a jumping clock need not run after it.
+            self.queue.add_after(key, float(left), background=failures > _HOPELESS)
+            return None
         await self._start(key, vm)
         return None
 

@@ -10,7 +10,10 @@ import typing as t
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
+from ansible_collections.okd.virt.plugins.plugin_utils.engine.apiserver.quantities import canonical_quantity, quantity
 from ansible_collections.okd.virt.plugins.plugin_utils.engine.kubevirt.virt_controller import launcher
 from ansible_collections.okd.virt.plugins.plugin_utils.engine.kubevirt.virt_controller.configuration import (
     Configuration,
@@ -285,3 +288,33 @@ def test_the_console_is_logged_unless_that_is_off() -> None:
     assert names(instance(), off) == ["compute"]
     assert names(instance(devices={"logSerialConsole": True}), off) == ["compute", "guest-console-log"]
     assert names(instance(devices={"autoattachSerialConsole": False}), Configuration()) == ["compute"]
+
+
+QUANTITIES = st.sampled_from(["128Mi", "1Gi", "1G", "1500M", "4096Mi", "33333333", "64Gi"])
+DOMAINS = st.fixed_dictionaries(
+    {"cpu": st.fixed_dictionaries({"cores": st.integers(1, 64), "sockets": st.integers(1, 4)}, optional={"dedicatedCpuPlacement": st.booleans()})},
+    optional={
+        "resources": st.fixed_dictionaries({}, optional={
+            "requests": st.fixed_dictionaries({"memory": QUANTITIES}), "overcommitGuestOverhead": st.booleans(),
+        }),
+        "memory": st.fixed_dictionaries({"guest": QUANTITIES}, optional={"hugepages": st.just({"pageSize": "2Mi"})}),
+    },
+)
+
+
+@given(DOMAINS, st.sampled_from(sorted(VERSIONS.values())), st.integers(1, 20), st.sampled_from([50, 100, 150]))
+def test_what_a_pod_asks_for_holds_together(domain: Object, version: tuple[int, int, int], ratio: int, overcommit: int) -> None:
+    vmi = instance()
+    vmi["spec"]["domain"] |= domain
+    before = json.dumps(vmi)
+    config = Configuration(cpu_allocation_ratio=ratio, memory_overcommit=overcommit)
+    made = launcher.launcher_pod(vmi, version, config)
+    assert json.dumps(vmi) == before
+    asked = made["spec"]["containers"][0]["resources"]
+    for name, limit in asked["limits"].items():
+        assert quantity(asked["requests"][name]) <= quantity(limit)
+    for amount in asked["requests"].values():
+        assert canonical_quantity(amount) == amount
+    if not (domain.get("resources") or {}).get("overcommitGuestOverhead"):
+        assert bytes_of(asked["requests"]["memory"]) >= launcher.memory_overhead(vmi, version, config)
+    assert made == launcher.launcher_pod(vmi, version, config)
