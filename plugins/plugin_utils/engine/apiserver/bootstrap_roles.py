@@ -197,6 +197,16 @@ CLUSTER_ROLES: dict[str, _Rules] = {
         ("apps", "controllerrevisions", "create delete get list patch update watch"),
         _EVENTS,
     ),
+    "system:controller:statefulset-controller": (
+        ("core", "pods", "list watch"),
+        ("apps", "statefulsets", _READ),
+        ("apps", "statefulsets/status", "update"),
+        ("apps", "statefulsets/finalizers", "update"),
+        ("core", "pods", "create delete get patch update"),
+        ("apps", "controllerrevisions", "create delete get list patch update watch"),
+        ("core", "persistentvolumeclaims", "create get"),
+        _EVENTS,
+    ),
     "system:controller:pod-garbage-collector": (
         ("core", "pods", "delete list watch"),
         ("core", "nodes", "get list"),

@@ -12,9 +12,10 @@ from ..interface import (
     CLUSTER_ROLES,
     CONFIG_MAPS,
     CUSTOM_RESOURCE_DEFINITIONS,
+    DAEMON_SETS,
+    DEPLOYMENTS,
     KUBEVIRTS,
     NAMESPACES,
-    PODS,
     ROLE_BINDINGS,
     ROLES,
     SERVICE_ACCOUNTS,
@@ -22,7 +23,6 @@ from ..interface import (
     Object,
     Ref,
 )
-from ..kubernetes.rollouts import DAEMON_SETS, DEPLOYMENTS, daemon_set_status, deployment_status
 from ..kubevirt import crds as kubevirt_crds
 from ..kubevirt import install_strategy, kubevirt_status
 from ..okd import bundles, crds, hyperconverged_status
@@ -40,6 +40,7 @@ from ..okd.olm.objects import (
     OPERATOR_GROUPS,
     SUBSCRIPTIONS,
 )
+from .running import Running
 
 MARKETPLACE = "openshift-marketplace"
 CLUSTER_VERSIONS = Ref("config.openshift.io", "v1", "clusterversions")
@@ -140,13 +141,13 @@ async def operator(cluster: Cluster, clock: Clock, where: str, csv: Object, obje
     )
     name = csv["metadata"]["name"]
     owner = {"apiVersion": CLUSTER_SERVICE_VERSIONS.api_version, "kind": "ClusterServiceVersion", "name": name, "uid": made["metadata"]["uid"]}
-    deployments = csv["spec"]["install"]["spec"]["deployments"]
+    deployments, running = csv["spec"]["install"]["spec"]["deployments"], await Running.of(cluster, clock)
     for entry in deployments:
         labels = {"olm.owner": name, "olm.owner.kind": "ClusterServiceVersion", "olm.owner.namespace": where}
-        await _up(cluster, clock, {
+        await running.deployment({
             "apiVersion": "apps/v1", "kind": "Deployment", "spec": entry["spec"],
             "metadata": {"name": entry["name"], "namespace": where, "labels": labels, "ownerReferences": [owner]},
-        }, 0)
+        })
     condition = {"type": "Upgradeable", "status": "True", "reason": "Upgradeable", "message": "", "lastTransitionTime": now}
     said: Object = {
         "apiVersion": OPERATOR_CONDITIONS.api_version, "kind": "OperatorCondition",
@@ -154,17 +155,6 @@ async def operator(cluster: Cluster, clock: Clock, where: str, csv: Object, obje
         "spec": {"deployments": [one["name"] for one in deployments], "conditions": [condition]},
     }
     await put(cluster, OPERATOR_CONDITIONS, said, operator_conditions.status_of(said))
-
-
-async def _up(cluster: Cluster, clock: Clock, workload: Object, nodes: int) -> None:
-    """A Deployment or DaemonSet whose pods all run."""
-    ref = _REFS[workload["kind"]]
-    made = await cluster.create(ref, workload)
-    if workload["kind"] == "DaemonSet":
-        status = daemon_set_status(made, nodes, nodes)
-    else:
-        status = deployment_status(made, made["spec"]["replicas"], clock.timestamp())
-    await cluster.update(ref, {**made, "status": status}, "status")
 
 
 async def subscription(cluster: Cluster, flavour: Flavour, name: str, package: str, csv: str, approval: str) -> None:
@@ -178,7 +168,7 @@ async def subscription(cluster: Cluster, flavour: Flavour, name: str, package: s
 
 
 async def virtualization(
-    cluster: Cluster, clock: Clock, flavour: Flavour, release: Release, workers: int, approval: str = "Manual", second_operator: bool = False,
+    cluster: Cluster, clock: Clock, flavour: Flavour, release: Release, approval: str = "Manual", second_operator: bool = False,
 ) -> None:
     """OKD Virtualization of one release, installed by OLM and at rest."""
     where = flavour.namespace
@@ -197,7 +187,7 @@ async def virtualization(
         other = packages[1]["bundles"][0]["csv"]
         await operator(cluster, clock, where, other, [])
         await subscription(cluster, flavour, "kubernetes-nmstate-operator", packages[1]["name"], other["metadata"]["name"], approval)
-    await _kubevirt(cluster, clock, where, release, workers)
+    await _kubevirt(cluster, clock, where, release)
     await _console_proxy(cluster, clock)
 
 
@@ -215,15 +205,13 @@ async def _console_proxy(cluster: Cluster, clock: Clock) -> None:
             "containers": [{"name": "console", "image": f"quay.io/kubevirt/{name}:v0.8.0", "command": ["/console"], "ports": [{"containerPort": 8768}]}],
         },
     }
-    await _up(cluster, clock, {
+    await (await Running.of(cluster, clock)).deployment({
         "apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": name, "namespace": where, "labels": labels},
         "spec": {"replicas": 1, "selector": {"matchLabels": {"vm-console-proxy.kubevirt.io": name}}, "template": template},
-    }, 0)
-    pod = {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": name, "namespace": where, "labels": labels}, "spec": template["spec"]}
-    await put(cluster, PODS, pod, {"phase": "Running", "startTime": clock.timestamp()})
+    })
 
 
-async def _kubevirt(cluster: Cluster, clock: Clock, where: str, release: Release, workers: int) -> None:
+async def _kubevirt(cluster: Cluster, clock: Clock, where: str, release: Release) -> None:
     plan = install_strategy.strategy(release.kubevirt, where)
     parts = (
         plan.custom_resource_definitions, plan.service_accounts, plan.cluster_roles, plan.cluster_role_bindings, plan.roles,
@@ -232,8 +220,11 @@ async def _kubevirt(cluster: Cluster, clock: Clock, where: str, release: Release
     for part in parts:
         for obj in part:
             await cluster.create(_REFS[obj["kind"]], obj)
-    for workload in (*plan.daemon_sets, *plan.deployments):
-        await _up(cluster, clock, workload, workers)
+    running = await Running.of(cluster, clock)
+    for workload in plan.daemon_sets:
+        await running.daemon_set(workload)
+    for workload in plan.deployments:
+        await running.deployment(workload)
     hyperconverged = await cluster.create(HYPERCONVERGEDS, {
         "apiVersion": HYPERCONVERGEDS.api_version, "kind": "HyperConverged", "spec": {},
         "metadata": {"name": HYPERCONVERGED_NAME, "namespace": where, "finalizers": ["kubevirt.io/hyperconverged"]},

@@ -116,7 +116,7 @@ class Empty:
             model = "Haswell-noTSX" if number % 6 > 3 else "Cascadelake-Server"
             await add_node(cluster, clock, node(name, "worker", f"zone-{'abc'[number % 3]}", model, self.worker_memory_gib))
         await _pools(cluster, clock, len(self.workers))
-        await virtualization(cluster, clock, self._flavour, self._release, len(self.workers), second_operator=self._second_operator)
+        await virtualization(cluster, clock, self._flavour, self._release, second_operator=self._second_operator)
 
 
 class Lab(Empty):

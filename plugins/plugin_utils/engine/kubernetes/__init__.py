@@ -7,16 +7,20 @@ from __future__ import annotations
 from ..clock import Clock
 from ..controller import Controller, Informers, Stoppable
 from ..interface import Cluster
+from .daemon_sets import DaemonSets
+from .deployments import Deployments
 from .disruption import DisruptionController
 from .garbage_collection import GarbageCollector
 from .kubelet import Kubelet
 from .namespaces import NamespaceController, RootCertificatePublisher
+from .pod_garbage_collection import PodGarbageCollector
+from .replica_sets import ReplicaSets
 from .resources import Discover
 from .role_aggregation import RoleAggregation
-from .rollouts import DaemonSets, Deployments
 from .runtime import Runtime
 from .scheduler import Scheduler
 from .service_accounts import ServiceAccountController
+from .stateful_sets import StatefulSets
 
 MANAGER = "system:kube-controller-manager"
 SCHEDULER = "system:kube-scheduler"
@@ -32,7 +36,10 @@ def controllers(discover: Discover, certificate_authority: str) -> list[tuple[Co
         (RootCertificatePublisher(certificate_authority), "root-ca-cert-publisher"),
         (GarbageCollector(discover), "generic-garbage-collector"),
         (Deployments(), "deployment-controller"),
+        (ReplicaSets(), "replicaset-controller"),
         (DaemonSets(), "daemon-set-controller"),
+        (StatefulSets(), "statefulset-controller"),
+        (PodGarbageCollector(), "pod-garbage-collector"),
         (DisruptionController(discover), "disruption-controller"),
     ]
 

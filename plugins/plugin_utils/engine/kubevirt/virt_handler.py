@@ -8,8 +8,7 @@ Source: KubeVirt pkg/virt-handler/heartbeat/heartbeat.go.
 from __future__ import annotations
 
 from ..controller import Controller
-from ..interface import NODES, Object
-from ..kubernetes.rollouts import DAEMON_SETS
+from ..interface import DAEMON_SETS, NODES, Object
 
 SCHEDULABLE = "kubevirt.io/schedulable"
 HEARTBEAT = "kubevirt.io/heartbeat"

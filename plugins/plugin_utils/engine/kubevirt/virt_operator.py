@@ -18,6 +18,8 @@ from ..interface import (
     CLUSTER_ROLES,
     CONFIG_MAPS,
     CUSTOM_RESOURCE_DEFINITIONS,
+    DAEMON_SETS,
+    DEPLOYMENTS,
     KUBEVIRTS,
     ROLE_BINDINGS,
     ROLES,
@@ -25,7 +27,7 @@ from ..interface import (
     Object,
     Ref,
 )
-from ..kubernetes.rollouts import DAEMON_SETS, DEPLOYMENTS, rolled_out
+from ..kubernetes.workload_status import rolled_out
 from . import install_strategy
 from .install_strategy import InstallStrategy
 from .kubevirt_status import deploying, failing, is_current, is_failing, ready, updating

@@ -91,7 +91,7 @@ def objects(flavour: Flavour, release: Release) -> list[Object]:
     return [
         kubevirts,
         crds.hyperconverged(release.line),
-        *({"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": name}} for name in (operator, hco)),
+        *({"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": name}} for name in _accounts()),
         role,
         _binding("ClusterRoleBinding", operator, operator, flavour.namespace),
         install_strategy.operator_role(release.kubevirt, flavour.namespace),
@@ -99,6 +99,11 @@ def objects(flavour: Flavour, release: Release) -> list[Object]:
         {"apiVersion": f"{_RBAC}/v1", "kind": "ClusterRole", "metadata": {"name": hco}, "rules": _HCO_RULES},
         _binding("ClusterRoleBinding", hco, hco, flavour.namespace),
     ]
+
+
+def _accounts() -> list[str]:
+    """The ServiceAccounts that the operators run as."""
+    return list(dict.fromkeys(_ACCOUNTS.get(name, name) for name in _DEPLOYMENTS))
 
 
 def _rule(groups: str, resources: str, verbs: str) -> Object:

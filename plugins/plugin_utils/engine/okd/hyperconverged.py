@@ -9,8 +9,8 @@ from __future__ import annotations
 
 from ..controller import Controller, EventRecorder
 from ..errors import StatusError
-from ..interface import KUBEVIRTS, Object, Ref
-from ..kubernetes.rollouts import DEPLOYMENTS, rolled_out
+from ..interface import DEPLOYMENTS, KUBEVIRTS, Object, Ref
+from ..kubernetes.workload_status import rolled_out
 from . import hyperconverged_status
 from .hyperconverged_status import KUBEVIRT_NAME, drifted, is_complete, kubevirt, operator_version
 from .olm.objects import OPERATOR_CONDITIONS, condition

@@ -12,8 +12,8 @@ import datetime
 
 from ...controller import Controller
 from ...errors import StatusError
-from ...interface import NAMESPACES, Object
-from ...kubernetes.rollouts import DEPLOYMENTS, rolled_out
+from ...interface import DEPLOYMENTS, NAMESPACES, Object
+from ...kubernetes.workload_status import rolled_out
 from .objects import (
     CLUSTER_SERVICE_VERSIONS,
     COPIED_FROM,
