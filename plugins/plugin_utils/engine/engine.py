@@ -17,6 +17,7 @@ from .apiserver.bootstrap import bootstrap
 from .apiserver.chain import ApiServer
 from .apiserver.identity import UserInfo
 from .apiserver.local import LocalCluster
+from .audit import AuditLog
 from .authority import ADMIN, Authority, User, write_private
 from .clock import make_clock
 from .controller import Stoppable
@@ -81,9 +82,8 @@ class Engine:
         eviction.register(self.api)
         self.admin = LocalCluster(self.api, UserInfo(ADMIN[0], (*ADMIN[1], "system:authenticated")))
         self._audit_log = options.audit_log.open("a", encoding="utf-8") if options.audit_log is not None else None
-        self.server = Server(
-            self.api, self.store, self.clock, self.authority.server_context(), options.address, options.port, self._audit_log
-        )
+        log = AuditLog(self._audit_log, self.clock, self.api.user_of) if self._audit_log is not None else None
+        self.server = Server(self.api, self.store, self.clock, self.authority.server_context(), options.address, options.port, log)
         self.runtime = Runtime()
         self.controllers: list[Stoppable] = []
 

@@ -9,7 +9,6 @@ import contextlib
 import json
 import socket
 import ssl
-import time
 import typing as t
 
 with contextlib.suppress(ImportError):
@@ -17,7 +16,8 @@ with contextlib.suppress(ImportError):
 
 from . import errors
 from .apiserver.chain import ApiServer
-from .apiserver.request import Request, Response, WatchResponse, request_info
+from .apiserver.request import Request, Response, WatchResponse
+from .audit import AuditLog
 from .clock import Clock
 from .store.store import Store
 
@@ -40,7 +40,7 @@ class Server:
 
     def __init__(
         self, api: ApiServer, store: Store, clock: Clock, tls: ssl.SSLContext, address: str = "127.0.0.1", port: int = 0,
-        audit_log: t.TextIO | None = None,
+        audit_log: AuditLog | None = None,
     ) -> None:
         self._api, self._store, self._clock, self._tls = api, store, clock, tls
         self._address, self._port = address, port
@@ -81,17 +81,20 @@ class Server:
             await self._runner.cleanup()
 
     async def _handle(self, raw: web.BaseRequest) -> web.StreamResponse:
-        started = time.monotonic()
+        log = self._audit_log
+        received = log.received() if log is not None else ("", 0.0)
         self._clock.activity()
         body = await _body(raw) if raw.can_read_body else b""
         request = Request(raw.method, raw.raw_path, raw.headers, body, _peer_certificate(raw), raw.remote or "")
         answer = await self._api.handle(request)
         if isinstance(answer, WatchResponse):
-            self._audit(request, answer.status, started)
+            if log is not None:
+                log.answered(request, answer.status, received, watch=True)
             return await self._stream(raw, answer)
         if answer.version:
             answer = await self._durable(answer)
-        self._audit(request, answer.status, started)
+        if log is not None:
+            log.answered(request, answer.status, received)
         return _plain(answer)
 
     async def _durable(self, answer: Response) -> Response:
@@ -122,18 +125,6 @@ class Server:
             self._watches.discard(task)
             await answer.frames.aclose()
         return response
-
-    def _audit(self, request: Request, status: int, started: float) -> None:
-        if self._audit_log is None:
-            return
-        info = request_info(request)
-        entry = {
-            "time": self._clock.micro_timestamp(), "verb": info.verb, "method": request.method, "uri": request.target, "status": status,
-            "user": self._api.user_name(request), "as": request.headers.get("Impersonate-User", ""),
-            "agent": request.headers.get("User-Agent", ""), "milliseconds": round(1000 * (time.monotonic() - started), 3),
-        }
-        self._audit_log.write(json.dumps(entry, separators=(",", ":")) + "\n")
-        self._audit_log.flush()
 
 
 async def _body(raw: web.BaseRequest) -> bytes:

@@ -127,12 +127,12 @@ class ApiServer:
             return _Waiting(call, accepted, preparation)
         return self._answer(request, call, self.execute(call), accepted)
 
-    def user_name(self, request: Request) -> str:
-        """Who made a request, for the audit log; empty when nobody could be found out."""
+    def user_of(self, request: Request) -> UserInfo | None:
+        """Who made a request, for the audit log; None when nobody could be found out."""
         try:
-            return self.authenticator.authenticate(request).name
+            return self.authenticator.authenticate(request)
         except StatusError:
-            return ""
+            return None
 
     def _authorize(self, user: UserInfo, asked: Attributes) -> None:
         allowed, reason = self.authorizer.authorize(user, asked)
