@@ -200,3 +200,12 @@ def test_a_pod_gets_time_to_end_once_it_runs_somewhere(admin: Api, namespace: st
     assert going["spec"]["nodeName"] == "node-x"
     assert admin.expect(200, "DELETE", f"{pods}/p", {"gracePeriodSeconds": 0})["kind"] == "Pod"
     admin.expect(404, "GET", f"{pods}/p")
+
+
+def test_a_namespace_keeps_what_its_writer_left_out(admin: Api, namespace: str) -> None:
+    path = f"/api/v1/namespaces/{namespace}"
+    for subresource in ("", "/status"):
+        admin.expect(200, "PUT", path + subresource, {"metadata": {"name": namespace}})
+        kept = admin.get(path)
+        assert kept["metadata"]["labels"] == {"kubernetes.io/metadata.name": namespace}
+        assert (kept["spec"], kept["status"]) == ({"finalizers": ["kubernetes"]}, {"phase": "Active"})

@@ -3,7 +3,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """What particular kinds get on creation beyond defaults: an empty status, a phase, the finalizer of a namespace.
 
-Source: Kubernetes pkg/registry/*/*/strategy.go (PrepareForCreate).
+Source: Kubernetes pkg/registry/*/*/strategy.go (PrepareForCreate, PrepareForUpdate).
 """
 from __future__ import annotations
 
@@ -51,6 +51,16 @@ def prepare_for_create(kind: Kind, obj: Object) -> None:
             finalizers.append("kubernetes")
     elif resource == ("", "pods"):
         obj["status"] = {"phase": "Pending", "qosClass": qos_class(obj)}
+
+
+def prepare_for_update(kind: Kind, new: Object, old: Object, subresource: str) -> None:
+    """Give back what a writer left out and may not take away."""
+    if kind.resource == ("", "namespaces"):
+        new["metadata"].setdefault("labels", {})["kubernetes.io/metadata.name"] = old["metadata"]["name"]
+        new.setdefault("status", {}).setdefault("phase", "Active")
+        held = (old.get("spec") or {}).get("finalizers")
+        if held and subresource != "finalize":
+            new.setdefault("spec", {})["finalizers"] = held
 
 
 def qos_class(pod: Object) -> str:

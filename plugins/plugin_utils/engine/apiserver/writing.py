@@ -26,7 +26,7 @@ from .negotiation import APPLY_PATCH, patch_type
 from .options import WriteOptions
 from .patches import apply_patch
 from .resources import Call, Object, Result, canonical, object_in
-from .strategies import prepare_for_create, reset_for_create
+from .strategies import prepare_for_create, prepare_for_update, reset_for_create
 from .validation import prepare, validate_create, validate_update
 
 _GENERATED_BASE = 58
@@ -148,6 +148,7 @@ class Writer:
         kind, old = call.kind, object_in(call.kind, current)
         self._preconditions(call, current, new)
         new = _merge_subresource(kind, old, new, subresource)
+        prepare_for_update(kind, new, old, subresource)
         metadata, old_metadata = new["metadata"], old["metadata"]
         for key in _SYSTEM_METADATA:
             metadata.pop(key, None)
