@@ -110,7 +110,7 @@ class DisruptionBudgets(VirtControllerPart):
             made = await self.cluster.create(BUDGETS, budget_for(vmi), vmi["metadata"]["namespace"])
         except StatusError as error:
             self._creating.discard(vmi["metadata"]["uid"])
-            await self.events.event(vmi, "Warning", "FailedCreate", f"Error creating PodDisruptionBudget: {error.message}")
+            await self.events.event(vmi, "Warning", "FailedCreate", f"Error creating a PodDisruptionBudget: {error.message}")
             raise
         await self.events.event(vmi, "Normal", "SuccessfulCreate", f"Created PodDisruptionBudget {made['metadata']['name']}")
 
@@ -123,14 +123,14 @@ class DisruptionBudgets(VirtControllerPart):
         except StatusError as error:
             if error.code == 404:
                 return
-            await self.events.event(vmi, "Warning", "FailedDelete", f"Error deleting PodDisruptionBudget {name}: {error.message}")
+            await self.events.event(vmi, "Warning", "FailedDelete", f"Error deleting the PodDisruptionBudget {name}: {error.message}")
             raise
         await self.events.event(vmi, "Normal", "SuccessfulDelete", f"Deleted PodDisruptionBudget {name}")
 
     async def _shrink(self, vmi: Object, budget: Object) -> None:
         """Back to one pod once the migration is over and one pod is left."""
         migration_name = (budget["metadata"].get("labels") or {}).get(MIGRATION_NAME)
-        if not migration_name or not self._over(migration_name, vmi):
+        if not migration_name or budget["spec"].get("minAvailable") == 1 or not self._over(migration_name, vmi):
             return
         name = budget["metadata"]["name"]
         try:
@@ -138,7 +138,7 @@ class DisruptionBudgets(VirtControllerPart):
         except StatusError as error:
             if error.code == 404:
                 return
-            await self.events.event(vmi, "Warning", "FailedUpdate", f"Error updating PodDisruptionBudget {name}: {error.message}")
+            await self.events.event(vmi, "Warning", "FailedUpdate", f"Error updating the PodDisruptionBudget {name}: {error.message}")
             raise
         await self.events.event(vmi, "Normal", "SuccessfulUpdate", f"shrank PodDisruptionBudget {name}")
 
@@ -149,5 +149,3 @@ class DisruptionBudgets(VirtControllerPart):
         final = (migration.get("status") or {}).get("phase") in ("Succeeded", "Failed")
         active = [pod for pod in self._pods.by_index(pods.BY_INSTANCE, vmi["metadata"]["uid"]) if not pods.is_final(pod)]
         return final and len(active) == 1
-
-

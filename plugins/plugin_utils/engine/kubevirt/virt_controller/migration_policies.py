@@ -56,3 +56,14 @@ def applied(policy: Object, settings: Migrations) -> tuple[Migrations, bool]:
         changes.setdefault("allow_workload_disruption", changes["allow_post_copy"])
     made = dataclasses.replace(settings, **changes)
     return made, bool(changes)
+
+
+def effective(
+    policies: t.Iterable[Object], vmi_labels: t.Mapping[str, str], namespace_labels: t.Mapping[str, str], settings: Migrations
+) -> tuple[Migrations, str]:
+    """The settings that hold for an instance, and the name of the policy that changes any of them; empty for none."""
+    policy = winner(policies, vmi_labels, namespace_labels)
+    if policy is None:
+        return settings, ""
+    made, changed = applied(policy, settings)
+    return made, policy["metadata"]["name"] if changed else ""

@@ -26,28 +26,26 @@ def failed_at(migration: Object) -> datetime.datetime | None:
     return None
 
 
-def waits(migration: Object) -> bool:
-    """Whether back-off is for this migration at all: only for those of evacuations and workload updates."""
-    annotations = migration["metadata"].get("annotations") or {}
-    return IGNORED not in annotations and (phases.EVACUATION in annotations or phases.WORKLOAD_UPDATE in annotations)
+def counts(migration: Object) -> bool:
+    """Whether the migration was made by an evacuation or a workload update: only those wait, and only their failures count."""
+    return phases.annotated(migration, phases.EVACUATION, phases.WORKLOAD_UPDATE)
 
 
 def backoff(migration: Object, others: t.Sequence[Object], now: datetime.datetime) -> float:
     """Seconds that the migration still has to wait, 0 for none. `others` are all migrations of the instance, oldest first."""
-    if not waits(migration):
+    if not counts(migration) or phases.annotated(migration, IGNORED):
         return 0.0
-    eligible = [one for one in others if waits(one) and not phases.is_deleting(one)]
-    if not eligible or eligible[-1]["metadata"]["uid"] != migration["metadata"]["uid"]:
+    eligible = [one for one in others if counts(one)]
+    if len(eligible) < 2 or eligible[-1]["metadata"]["uid"] != migration["metadata"]["uid"]:
         return 0.0
-    wait, latest = 0.0, None
+    wait = 0.0
     for one in reversed(eligible[:-1]):
         if phases.phase(one) == phases.SUCCEEDED:
             break
-        when = failed_at(one) if phases.phase(one) == phases.FAILED else None
-        if when is None:
-            continue
-        latest = latest or when
-        wait = wait * 2 or FIRST
-    if latest is None:
+        if phases.phase(one) == phases.FAILED and not phases.is_deleting(one):
+            wait = wait * 2 or FIRST
+    # The wait begins with the migration before this one, whether or not it is one of those that are counted.
+    began = failed_at(eligible[-2])
+    if not wait or began is None:
         return 0.0
-    return max(0.0, wait - (now - latest).total_seconds())
+    return max(0.0, wait - (now - began).total_seconds())

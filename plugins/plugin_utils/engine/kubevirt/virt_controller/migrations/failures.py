@@ -13,13 +13,18 @@ from .. import pods
 from . import phases
 
 
-def failure(migration: Object, vmi: Object | None, target_pod: Object | None, attachment_down: bool = False) -> str | None:
-    """The text of the event for the first reason that holds, or None while the migration goes on. The migration is not final."""
+def failure(
+    migration: Object, vmi: Object | None, target_pod: Object | None, handed_off: bool = False, attachment_down: bool = False
+) -> str | None:
+    """The text of the event for the first reason that holds, or None while the migration goes on. The migration is not final.
+
+    `handed_off` says that the instance was told of the migration, whatever its cached state shows.
+    """
     if vmi is None:
         return "Migration failed because vmi does not exist."
     if instances.is_final(vmi):
         return "Migration failed vmi shutdown during migration."
-    if phases.is_deleting(migration) and not phases.is_handed_off(migration):
+    if is_cancelled(migration, vmi, handed_off):
         return "Migration failed due to being canceled"
     if target_pod is not None and pods.is_final(target_pod):
         return "Migration failed because target pod shutdown during migration"
@@ -36,3 +41,8 @@ def failure(migration: Object, vmi: Object | None, target_pod: Object | None, at
     if attachment_down:
         return "Migration failed because target attachment pod shutdown during migration"
     return None
+
+
+def is_cancelled(migration: Object, vmi: Object | None, handed_off: bool = False) -> bool:
+    """Whether the migration is deleted before virt-handler has heard of it."""
+    return phases.is_deleting(migration) and not handed_off and not phases.owns_state(migration, vmi)

@@ -40,6 +40,12 @@ def abort_requested(vmi: Object) -> list[Object]:
     return [_unchanged(vmi), {"op": "add", "path": f"{_STATE}/abortRequested", "value": True}]
 
 
+def never_began(vmi: Object) -> bool:
+    """Whether the migration that has the instance's state neither got ready on its target nor ended."""
+    state = phases.state_of(vmi)
+    return not any(state.get(field) for field in ("targetDirectMigrationNodePorts", "startTimestamp", "failed", "completed"))
+
+
 def target_lost(vmi: Object, now: str) -> list[Object]:
     """The JSON patch that ends a migration whose target went down before virt-handler had it ready."""
     state = {**phases.state_of(vmi), "startTimestamp": now, "endTimestamp": now, "failed": True, "completed": True}

@@ -1,13 +1,13 @@
 # Copyright: the okd.virt contributors
 # GNU General Public License v3.0 or later (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""How many migrations run, in the cluster and out of a node, kept as they come and go.
+"""How many migrations run, in the cluster and out of a node, kept as they come and go: pure.
 
 Source: KubeVirt pkg/virt-controller/watch/migration/migration.go (findRunningMigrations, outboundMigrationsOnNode), v1.4.1 and v1.5.3.
 """
 from __future__ import annotations
 
-import typing as t
+import collections
 
 from ....interface import Object
 from . import phases
@@ -15,36 +15,56 @@ from . import phases
 Key = tuple[str, str]
 
 
+def is_counted(migration: Object, has_target_pod: bool) -> bool:
+    """Whether the limits count the migration: from Scheduling on, and in Pending once it has a target pod."""
+    return phases.is_running(migration) or (has_target_pod and not phases.is_final(migration))
+
+
 class Running:
-    """The migrations that the limits count: from Scheduling on, and those in Pending that have a target pod already."""
+    """The migrations that the limits count, with the nodes that their instances are on."""
 
     def __init__(self) -> None:
-        self._running: dict[Key, str] = {}
-        self._created: dict[Key, str] = {}
+        self._instances: dict[Key, Key] = {}
+        self._migrations: dict[Key, set[Key]] = {}
+        self._nodes: dict[Key, str] = {}
+        self._outbound: collections.Counter[str] = collections.Counter()
 
     def __len__(self) -> int:
-        return len(self._running) + len(self._created)
+        return len(self._instances)
 
-    def created(self, key: Key, vmi_name: str) -> None:
-        """A target pod was created for the migration, which is still Pending."""
-        if key not in self._running:
-            self._created[key] = vmi_name
+    def __contains__(self, key: object) -> bool:
+        return key in self._instances
 
-    def changed(self, key: Key, migration: Object | None) -> None:
-        """The migration as it is now, or None when it is gone."""
-        if migration is None or phases.phase(migration) != phases.PENDING:
-            self._created.pop(key, None)
-        if migration is not None and phases.is_running(migration):
-            self._running[key] = migration["spec"]["vmiName"]
-        else:
-            self._running.pop(key, None)
+    def count(self, key: Key, instance: Key, node: str) -> None:
+        """The migration counts; its instance is on the node now, which is empty when nobody knows."""
+        if key not in self._instances:
+            self._instances[key] = instance
+            self._migrations.setdefault(instance, set()).add(key)
+            self._outbound[self._nodes.setdefault(instance, node)] += 1
+        self.moved(instance, node)
 
-    def instances(self) -> t.Iterator[Key]:
-        """(namespace, name) of the instances that migrate."""
-        for counted in (self._running, self._created):
-            for (namespace, _name), vmi_name in counted.items():
-                yield namespace, vmi_name
+    def discard(self, key: Key) -> bool:
+        """The migration doesn't count any more. Whether it did."""
+        instance = self._instances.pop(key, None)
+        if instance is None:
+            return False
+        self._outbound[self._nodes[instance]] -= 1
+        self._migrations[instance].discard(key)
+        if not self._migrations[instance]:
+            del self._migrations[instance], self._nodes[instance]
+        return True
 
-    def outbound(self, node: str, node_of: t.Callable[[str, str], str]) -> int:
-        """How many of them leave the node; node_of gives the node of an instance by (namespace, name)."""
-        return sum(node_of(namespace, name) == node for namespace, name in self.instances())
+    def moved(self, instance: Key, node: str) -> bool:
+        """The instance is on the node now. Whether migrations count for another node than before."""
+        before = self._nodes.get(instance)
+        if before is None or before == node:
+            return False
+        number = len(self._migrations[instance])
+        self._outbound[before] -= number
+        self._outbound[node] += number
+        self._nodes[instance] = node
+        return True
+
+    def outbound(self, node: str) -> int:
+        """How many of them leave the node."""
+        return self._outbound[node]

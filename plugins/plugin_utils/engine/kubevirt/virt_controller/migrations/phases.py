@@ -45,8 +45,30 @@ def has_target(migration: Object) -> bool:
 
 
 def is_handed_off(migration: Object) -> bool:
-    """Whether virt-handler is at work on it."""
+    """Whether virt-handler is at work on it, by its phase."""
     return phase(migration) in HANDED_OFF
+
+
+def owns_state(migration: Object, vmi: Object | None) -> bool:
+    """Whether the instance's migrationState is this migration's."""
+    return bool(state_of(vmi).get("migrationUid") == migration["metadata"]["uid"])
+
+
+def annotated(migration: Object, *names: str) -> bool:
+    """Whether the migration has one of the annotations."""
+    annotations = migration["metadata"].get("annotations") or {}
+    return any(name in annotations for name in names)
+
+
+def instance_key(migration: Object) -> tuple[str, str]:
+    """(namespace, name) of the instance that is migrated."""
+    return migration["metadata"].get("namespace") or "", (migration.get("spec") or {}).get("vmiName") or ""
+
+
+def job(pod: Object) -> list[str]:
+    """Index function: the uid of the migration that the pod is a target of."""
+    uid = (pod["metadata"].get("labels") or {}).get(JOB_UID)
+    return [uid] if uid else []
 
 
 def is_deleting(migration: Object) -> bool:

@@ -17,6 +17,7 @@ from ..launcher_scheduling import CPU_FEATURE, CPU_MODEL_MIGRATION
 
 UNSCHEDULABLE_TIMEOUT, PENDING_TIMEOUT = 300, 900
 """Seconds since the pod was created."""
+READY_TIMESTAMP = "kubevirt.io/migration-target-ready-timestamp"
 _UNSCHEDULABLE = "kubevirt.io/migrationUnschedulablePodTimeoutSeconds"
 _PENDING = "kubevirt.io/migrationPendingPodTimeoutSeconds"
 
@@ -32,11 +33,17 @@ def is_unschedulable(pod: Object) -> bool:
     return has_status(pod, "PodScheduled", "False", "Unschedulable")
 
 
+def is_waiting(pod: Object) -> bool:
+    """Whether the pod has not started yet, and is meant to."""
+    return (pod.get("status") or {}).get("phase") == "Pending" and not pod["metadata"].get("deletionTimestamp")
+
+
 def check(migration: Object, pod: Object, now: datetime.datetime) -> Overdue | float | None:
-    """Overdue, or after how many seconds to look again, or None for a pod that is not Pending."""
-    if (pod.get("status") or {}).get("phase") != "Pending":
+    """Overdue, or after how many seconds to look again, or None for a pod that does not wait. Ages are whole seconds."""
+    if not is_waiting(pod):
         return None
-    age = (now - datetime.datetime.fromisoformat(pod["metadata"]["creationTimestamp"])).total_seconds()
+    created = datetime.datetime.fromisoformat(pod["metadata"]["creationTimestamp"])
+    age = float(max(0, int(now.timestamp()) - int(created.timestamp())))
     pending = _seconds(migration, _PENDING, PENDING_TIMEOUT)
     if is_unschedulable(pod):
         unschedulable = _seconds(migration, _UNSCHEDULABLE, UNSCHEDULABLE_TIMEOUT)

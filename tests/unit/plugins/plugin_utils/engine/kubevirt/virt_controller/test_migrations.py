@@ -100,6 +100,7 @@ def test_a_second_migration_of_an_instance_fails_at_once() -> None:
         (migration("Running"), instance("Failed"), pod(), "Migration failed vmi shutdown during migration."),
         (migration("Pending", deleting=True), instance(), None, "Migration failed due to being canceled"),
         (migration("Scheduled", deleting=True), instance(), pod(), "Migration failed due to being canceled"),
+        (migration("Scheduled", deleting=True), instance(state=OWN), pod(), None),
         (migration("Scheduling"), instance(), pod("Failed"), "Migration failed because target pod shutdown during migration"),
         (migration("Scheduling"), instance(), None, "Migration target pod was removed during active migration."),
         (migration("PreparingTarget"), instance(), pod(), "VMI's migration state was cleared during the active migration."),
@@ -115,6 +116,12 @@ def test_a_second_migration_of_an_instance_fails_at_once() -> None:
 )
 def test_the_first_reason_that_holds_is_the_failure(given_migration: Object, vmi: Object | None, target: Object | None, text: str | None) -> None:
     assert failures.failure(given_migration, vmi, target) == text
+
+
+def test_who_was_handed_off_is_not_cancelled_though_the_cache_does_not_show_it_yet() -> None:
+    given_migration = migration("Scheduled", deleting=True)
+    assert failures.failure(given_migration, instance(), pod(), handed_off=True) is None
+    assert not failures.is_cancelled(given_migration, instance(), handed_off=True)
 
 
 def _past(number: int, phase: str, ended: float, annotation: str = phases.EVACUATION) -> Object:
@@ -141,27 +148,50 @@ def test_what_does_not_count_for_the_wait() -> None:
     going = _past(1, "Failed", -1)
     going["metadata"]["deletionTimestamp"] = at(0)
     assert backoff.backoff(mine, [going, mine], NOW) == 0
+    assert backoff.backoff(mine, [_past(1, "Failed", -5), going, mine], NOW) == 19, "one failure, but the wait begins with the last migration"
+    assert backoff.backoff(mine, [_past(1, "Failed", -5), _past(2, "Running", -1), mine], NOW) == 0, "the last one has not failed yet"
     assert backoff.backoff(mine, [_past(1, "Failed", -1), mine, _past(3, "Pending", 1)], NOW) == 0
     ignored = migration("Pending", annotations={phases.EVACUATION: "node01", backoff.IGNORED: ""})
     assert backoff.backoff(ignored, [_past(1, "Failed", -1), ignored], NOW) == 0
 
 
-@given(st.lists(st.tuples(st.sampled_from(["a", "b", "c", "d"]), st.sampled_from(["", "Pending", "made", "Scheduling", "Running", "Failed", "gone"]))))
-def test_counts_are_those_of_the_last_word_on_each_migration(history: list[tuple[str, str]]) -> None:
-    running, last = limits.Running(), dict[str, str]()
-    for name, event in history:
-        if event == "made":
-            if last.get(name) != "Pending" and last.get(name) != "made":
-                continue
-            running.created(("shop", name), f"vm-{name}")
+@given(
+    st.lists(
+        st.one_of(
+            st.tuples(st.sampled_from("abcdef"), st.sampled_from(["counts", "does not count"]), st.just("")),
+            st.tuples(st.sampled_from("xyz"), st.just("moves"), st.sampled_from(["node01", "node02", ""])),
+        )
+    )
+)
+def test_counts_are_those_of_the_last_word_on_each_migration_and_instance(history: list[tuple[str, str, str]]) -> None:
+    running = limits.Running()
+    instance_of = dict(zip("abcdef", "xxyyzz", strict=True))
+    nodes, counted = dict.fromkeys("xyz", "node01"), set[str]()
+    for name, event, node in history:
+        if event == "counts":
+            counted.add(name)
+            running.count(("shop", name), ("shop", instance_of[name]), nodes[instance_of[name]])
+        elif event == "does not count":
+            assert running.discard(("shop", name)) == (name in counted)
+            counted.discard(name)
         else:
-            running.changed(("shop", name), None if event == "gone" else {**migration(event), "spec": {"vmiName": f"vm-{name}"}})
-        keeps = event == "Pending" and last.get(name) == "made"
-        last[name] = "made" if keeps else event
-    counted = {name for name, event in last.items() if event in ("made", "Scheduling", "Running")}
+            known = any(instance_of[one] == name for one in counted)
+            assert running.moved(("shop", name), node) == (known and nodes[name] != node)
+            nodes[name] = node
     assert len(running) == len(counted)
-    assert {name for _namespace, name in running.instances()} == {f"vm-{name}" for name in counted}
-    assert running.outbound("node01", lambda _namespace, name: "node01" if name in ("vm-a", "vm-b") else "node02") == len(counted & {"a", "b"})
+    for node in ("node01", "node02", ""):
+        assert running.outbound(node) == sum(nodes[instance_of[one]] == node for one in counted)
+
+
+@pytest.mark.parametrize(
+    ("phase", "has_target", "counted"),
+    [
+        ("", False, False), ("Pending", False, False), ("Pending", True, True), ("Scheduling", False, True), ("Scheduled", True, True),
+        ("PreparingTarget", True, True), ("TargetReady", True, True), ("Running", True, True), ("Succeeded", True, False), ("Failed", True, False),
+    ],
+)
+def test_what_the_limits_count(phase: str, has_target: bool, counted: bool) -> None:
+    assert limits.is_counted(migration(phase), has_target) == counted
 
 
 @pytest.mark.parametrize(
@@ -171,6 +201,7 @@ def test_counts_are_those_of_the_last_word_on_each_migration(history: list[tuple
         (True, 10, {"kubevirt.io/migrationUnschedulablePodTimeoutSeconds": "10"}, targets.Overdue("unschedulable")),
         (True, 10, {"kubevirt.io/migrationUnschedulablePodTimeoutSeconds": "soon"}, 290.0),
         (False, 30, {"kubevirt.io/migrationPendingPodTimeoutSeconds": "30"}, targets.Overdue("pending")),
+        (True, 299.9, {}, 1.0), (False, 0.4, {}, 900.0),
     ],
 )
 def test_time_outs_of_target_pods(unschedulable: bool, age: float, annotations: dict[str, str], expected: object) -> None:
