@@ -82,6 +82,7 @@ class Configuration:
     default_runtime_class: str = ""
     image_pull_policy: str = "IfNotPresent"
     vm_rollout_strategy: str = "Stage"
+    default_network_interface: str = "bridge"
     permitted_host_devices: frozenset[str] | None = None
     """Resource names; None when the cluster doesn't restrict them."""
 
@@ -119,6 +120,7 @@ def configuration(kubevirt: Object | None, version: Version = (1, 5, 3)) -> Conf
         feature_gates=frozenset(developer.get("featureGates") or ()),
         default_runtime_class=asked.get("defaultRuntimeClass") or "",
         image_pull_policy=asked.get("imagePullPolicy") or "IfNotPresent",
+        default_network_interface=(asked.get("network") or {}).get("defaultNetworkInterface") or "bridge",
         vm_rollout_strategy=asked.get("vmRolloutStrategy") or "Stage",
         permitted_host_devices=_permitted(asked.get("permittedHostDevices")),
     )

@@ -34,8 +34,8 @@ def revision(vm: Object) -> Object:
     }
 
 
-def instance(vm: Object) -> Object:
-    """The instance to create for the machine."""
+def instance(vm: Object, interface: str = "bridge") -> Object:
+    """The instance to create for the machine; `interface` is how one that names none is bound to the pod network."""
     metadata, template = vm["metadata"], vm["spec"].get("template") or {}
     spec: Object = copy.deepcopy(template.get("spec") or {})
     of_template = template.get("metadata") or {}
@@ -47,7 +47,7 @@ def instance(vm: Object) -> Object:
     devices = domain.setdefault("devices", {})
     _disks(spec, devices)
     if not devices.get("interfaces") and not spec.get("networks") and devices.get("autoattachPodInterface") is not False:
-        devices["interfaces"] = [{"name": "default", "masquerade": {}}]
+        devices["interfaces"] = [{"name": "default", interface: {}}]
         spec["networks"] = [{"name": "default", "pod": {}}]
     made: Object = {
         "apiVersion": "kubevirt.io/v1", "kind": "VirtualMachineInstance",

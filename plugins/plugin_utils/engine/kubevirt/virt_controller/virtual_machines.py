@@ -206,7 +206,7 @@ class VirtualMachines(VirtControllerPart):
 
     async def _start(self, key: Key, vm: Object) -> None:
         await self._remember(vm)
-        vmi = machine_template.instance(vm)
+        vmi = machine_template.instance(vm, self.config.configuration.default_network_interface)
         # Until the cache has the instance nothing else is done about it.
         self._starting.add(key)
         try:

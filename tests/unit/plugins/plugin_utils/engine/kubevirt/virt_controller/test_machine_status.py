@@ -95,6 +95,8 @@ def test_what_a_template_leaves_out() -> None:
     assert made["spec"]["startStrategy"] == "Paused"
     assert made["spec"]["domain"]["devices"]["disks"] == [{"name": "d", "disk": {"bus": "virtio"}}]
     assert made["spec"]["networks"] == [{"name": "default", "pod": {}}]
+    assert made["spec"]["domain"]["devices"]["interfaces"] == [{"name": "default", "bridge": {}}]
+    assert machine_template.instance(vm, "masquerade")["spec"]["domain"]["devices"]["interfaces"] == [{"name": "default", "masquerade": {}}]
     assert vm == before
 
 
