@@ -111,7 +111,9 @@ def outdated(daemon_set: Object, by_node: t.Mapping[str, list[Object]], wanted: 
     if strategy.get("type") == "OnDelete":
         return []
     may_miss = _most_missing(strategy, len(wanted))
-    idle, serving, missing = [], [], 0
+    idle: list[Object] = []
+    serving: list[Object] = []
+    missing = 0
     for name in wanted:
         active = [pod for pod in by_node.get(name, ()) if is_active(pod)]
         if not active:

@@ -13,8 +13,9 @@ import typing as t
 
 from ..controller import Controller, EventRecorder, object_key
 from ..errors import StatusError
-from ..interface import DEPLOYMENTS, REPLICA_SETS, Object
+from ..interface import DEPLOYMENTS, PODS, REPLICA_SETS, Object
 from . import deployment_status as rolling
+from . import pods as pod_status
 from .pod_control import CONTROLLER, index_by_controller
 from .resources import controller_of
 
@@ -28,14 +29,24 @@ class Deployments(Controller):
         self._events = EventRecorder(self.cluster, self.clock, self.name)
         self._deployments = self.informer(DEPLOYMENTS)
         self._replica_sets = self.informer(REPLICA_SETS)
+        self._pods = self.informer(PODS)
         index_by_controller(self._replica_sets)
+        index_by_controller(self._pods)
         self._deployments.add_handler(self.enqueue)
         self._replica_sets.add_handler(self._replica_set_changed)
+        self._pods.add_handler(self._pod_gone)
 
     def _replica_set_changed(self, _event: str, replica_set: Object, _before: Object | None) -> None:
         owner = controller_of(replica_set)
         if owner is not None and owner["kind"] == "Deployment":
             self.queue.add((replica_set["metadata"]["namespace"], owner["name"]))
+
+    def _pod_gone(self, event: str, pod: Object, _before: Object | None) -> None:
+        """Who recreates waits for the end of the old pods, which no ReplicaSet counts any more."""
+        owner = controller_of(pod) if event == "DELETED" else None
+        held = self._replica_sets.get(owner["name"], pod["metadata"]["namespace"]) if owner is not None and owner["kind"] == "ReplicaSet" else None
+        if held is not None:
+            self._replica_set_changed(event, held, None)
 
     async def reconcile(self, key: tuple[str, str]) -> float | None:
         deployment = self._deployments.get(key[1], key[0])
@@ -47,7 +58,7 @@ class Deployments(Controller):
         if deployment["spec"].get("paused"):
             return await self._finish(deployment, new, every)
         recreate = (deployment["spec"].get("strategy") or {}).get("type") == "Recreate"
-        if recreate and any((one.get("status") or {}).get("replicas") or one["spec"].get("replicas") for one in old):
+        if recreate and any(one["spec"].get("replicas") or self._runs(one) for one in old):
             for one in old:
                 await self._scale(deployment, one, 0)
             return await self._finish(deployment, new, every)
@@ -63,6 +74,9 @@ class Deployments(Controller):
                     await self._scale(deployment, one, shrinking[one["metadata"]["name"]])
         await self._forget(deployment, old)
         return await self._finish(deployment, new, every)
+
+    def _runs(self, replica_set: Object) -> bool:
+        return any(not pod_status.is_final(pod) for pod in self._pods.by_index(CONTROLLER, replica_set["metadata"]["uid"]))
 
     async def _create(self, deployment: Object, old: t.Sequence[Object]) -> None:
         number = max((rolling.revision(one) for one in old), default=0) + 1
