@@ -10,9 +10,9 @@ import typing as t
 
 import pytest
 
+from ansible_collections.okd.virt.plugins.plugin_utils.engine.apiserver.local import LocalCluster
 from ansible_collections.okd.virt.plugins.plugin_utils.engine.clock import Clock
 from ansible_collections.okd.virt.plugins.plugin_utils.engine.engine import Engine, Options
-from ansible_collections.okd.virt.plugins.plugin_utils.engine.interface import Cluster
 
 WATCHED = (
     ("kubevirt.io", "virtualmachines"), ("kubevirt.io", "virtualmachineinstances"), ("kubevirt.io", "virtualmachineinstancemigrations"),
@@ -27,7 +27,7 @@ async def test_machines_that_are_loaded_get_no_writes(cluster: str, release: str
     loaded: list[int] = []
     build = engine.sample.build
 
-    async def noting(admin: Cluster, clock: Clock) -> None:
+    async def noting(admin: LocalCluster, clock: Clock) -> None:
         await build(admin, clock)
         loaded.append(engine.store.version)
 

@@ -12,6 +12,7 @@ from collections.abc import AsyncIterator, Callable
 
 import pytest
 
+from ansible_collections.okd.virt.plugins.plugin_utils.engine.apiserver.local import LocalCluster
 from ansible_collections.okd.virt.plugins.plugin_utils.engine.clock import Clock
 from ansible_collections.okd.virt.plugins.plugin_utils.engine.clusters.installed import namespace
 from ansible_collections.okd.virt.plugins.plugin_utils.engine.clusters.lab import WORKERS
@@ -21,7 +22,7 @@ from ansible_collections.okd.virt.plugins.plugin_utils.engine.clusters.workloads
     kubevirt_settings,
 )
 from ansible_collections.okd.virt.plugins.plugin_utils.engine.engine import Engine, Options
-from ansible_collections.okd.virt.plugins.plugin_utils.engine.interface import KUBEVIRTS, Cluster, Ref
+from ansible_collections.okd.virt.plugins.plugin_utils.engine.interface import KUBEVIRTS, Ref
 from ansible_collections.okd.virt.plugins.plugin_utils.engine.kubevirt import virt_controller
 from ansible_collections.okd.virt.plugins.plugin_utils.engine.kubevirt.virt_controller import workload_updates
 from ansible_collections.okd.virt.plugins.plugin_utils.engine.kubevirt.virt_controller.phases import MIGRATIONS
@@ -40,7 +41,7 @@ class Outdated:
         self.engine = Engine(Options(cluster="empty", release="4.19", speed="max"))
         build = self.engine.sample.build
 
-        async def more(admin: Cluster, clock: Clock) -> None:
+        async def more(admin: LocalCluster, clock: Clock) -> None:
             await build(admin, clock)
             (hyperconverged,) = (await admin.list(HYPERCONVERGEDS)).items
             await admin.update(HYPERCONVERGEDS, {**hyperconverged, "spec": {**hyperconverged["spec"], "workloadUpdateStrategy": strategy}})
