@@ -21,8 +21,10 @@ Object = dict[str, Any]
 RECORDED = Path(__file__).parent / "recorded"
 PROC = "proc"
 BINDINGS = f"{RBAC}/namespaces/{PROC}/rolebindings"
+KUBEVIRT = "/apis/kubevirt.io/v1"
 MIGRATIONS = f"/apis/kubevirt.io/v1/namespaces/{PROC}/virtualmachineinstancemigrations"
 TEMPORARY = "kubevirt.io:upgrademigrate"
+PEOPLE = ("u-admin", "u-edit", "u-view", "u-early", "u-late", "u-edit-late", "u-none")
 _BOUND = {"u-admin": "admin", "u-edit": "edit", "u-view": "view", "u-early": "kubevirt.io:migrate", "u-edit-late": "edit"}
 _PATIENCE = 30.0
 
@@ -45,6 +47,19 @@ def binding(name: str, role: str, *users: str) -> Object:
     }
 
 
+def machine(name: str) -> Object:
+    """A small VirtualMachine that is to run."""
+    devices = {"interfaces": [{"name": "default", "masquerade": {}}]}
+    domain = {"devices": devices, "resources": {"requests": {"memory": "128Mi"}}}
+    spec = {"domain": domain, "networks": [{"name": "default", "pod": {}}]}
+    return {
+        "apiVersion": "kubevirt.io/v1",
+        "kind": "VirtualMachine",
+        "metadata": {"name": name},
+        "spec": {"runStrategy": "Always", "template": {"metadata": {"labels": {"kubevirt.io/vm": name}}, "spec": spec}},
+    }
+
+
 class Stage:
     """An engine with the people of the recordings."""
 
@@ -54,6 +69,10 @@ class Stage:
         api.expect(201, "POST", "/api/v1/namespaces", namespace)
         for user, role in _BOUND.items():
             api.expect(201, "POST", BINDINGS, binding(f"rb-{user}", role, user))
+        for user in PEOPLE:
+            for name in (user, f"{user}-put"):
+                api.expect(201, "POST", f"{KUBEVIRT}/namespaces/{PROC}/virtualmachines", machine(name))
+        self.until("the machines' instances", lambda: len(api.items(f"{KUBEVIRT}/namespaces/{PROC}/virtualmachineinstances")) == 2 * len(PEOPLE))
 
     def until(self, what: str, holds: Any) -> None:
         """Wait for something; an AssertionError names it when it does not come."""
@@ -131,7 +150,7 @@ class Stage:
             "PATCH vmim (no such name)": ("PATCH", f"{MIGRATIONS}/no-such", {"metadata": {"annotations": {"a": "b"}}}, MERGE_PATCH),
             "deletecollection (selector matching nothing)": ("DELETE", f"{MIGRATIONS}?labelSelector=nope%3Dnope", None, ""),
         }[name]
-        answer = self.api.request(method, path, body, content_type=kind, user=user)
+        answer = self.api.request(method, path, body, content_type=kind, user=user, accept="application/json, */*")
         message = answer.body.get("message") if answer.status >= 400 else None
         return [answer.status, message]
 

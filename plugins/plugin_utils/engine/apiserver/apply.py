@@ -60,7 +60,7 @@ def apply(
     difference = compare(shape, live, merged)
     _settle_conflicts(managers, difference.written, force)
     for owned in managers.values():
-        owned.paths -= difference.removed
+        owned.lose(difference.removed)
     managers[own] = _mine(before, mine, kind.api_version, timestamp, live != merged)
     merged.setdefault("metadata", {})["managedFields"] = write_managers(managers)
     return merged
@@ -85,7 +85,7 @@ def _settle_conflicts(managers: Managers, written: Paths, force: bool) -> None:
     if conflicts and not force:
         raise _conflict(conflicts)
     for owned in managers.values():
-        owned.paths -= written
+        owned.lose(written)
 
 
 def path_text(path: Path) -> str:
@@ -134,7 +134,7 @@ def _merge(shape: Shape, live: t.Any, applied: t.Any) -> t.Any:
     return list(applied) if isinstance(applied, list) else applied
 
 
-def _prune(shape: Shape, merged: Object, gone: Paths, kept: Paths) -> None:
+def _prune(shape: Shape, merged: Object, gone: t.AbstractSet[Path], kept: Paths) -> None:
     """Take away what the manager no longer sends and nobody else owns; a parent stays while somebody owns something below it."""
     needed = {path[:length] for path in kept for length in range(1, len(path))}
     for path in sorted(gone):

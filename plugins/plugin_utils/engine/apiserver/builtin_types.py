@@ -255,8 +255,12 @@ def read_object(type_name: str, obj: dict[str, t.Any]) -> tuple[dict[str, t.Any]
     return decoder.struct(found, obj, "", ""), decoder.unknown
 
 
-def read_metadata(metadata: t.Any) -> tuple[dict[str, t.Any], list[str]]:
-    """The same for metadata alone, as custom resources need it. Raises DecodeError."""
+def read_metadata(metadata: t.Any, known: dict[str, t.Any] | None = None) -> tuple[dict[str, t.Any], list[str]]:
+    """The same for metadata alone. Members that are those of `known`, metadata that is stored, are not read again. Raises DecodeError."""
     decoder = _Decoder()
-    read = decoder.value(OBJECT_META, metadata, "", "metadata", "metadata")
-    return ({} if read is _DROP else read), decoder.unknown
+    if known is None or not isinstance(metadata, dict):
+        read = decoder.value(OBJECT_META, metadata, "", "metadata", "metadata")
+        return ({} if read is _DROP else read), decoder.unknown
+    fresh = {key: value for key, value in metadata.items() if value is not known.get(key)}
+    read = decoder.value(OBJECT_META, fresh, "", "metadata", "metadata")
+    return {key: read[key] if key in fresh else value for key, value in metadata.items() if key not in fresh or key in read}, decoder.unknown

@@ -8,7 +8,9 @@ Source: structured-merge-diff fieldpath, typed and merge; Kubernetes apimachiner
 """
 from __future__ import annotations
 
+import collections
 import dataclasses
+import functools
 import json
 import typing as t
 
@@ -132,11 +134,26 @@ def _collect(shape: Shape, value: t.Any, path: Path, found: Paths, parent_there:
         found.add(path)
 
 
-def decode_fields(tree: Object) -> Paths:
+_DECODED_LIMIT = 2000
+_decoded: collections.OrderedDict[int, tuple[Object, frozenset[Path]]] = collections.OrderedDict()
+"""The sets of trees that were looked at lately, by identity: a tree is never changed, and stays as long as its manager owns the same."""
+
+
+def decode_fields(tree: Object) -> frozenset[Path]:
     """FieldsV1 as a set of paths."""
+    known = _decoded.get(id(tree))
+    if known is not None and known[0] is tree:
+        return known[1]
     found: Paths = set()
     _decode(tree, (), found)
-    return found
+    _remember(tree, frozenset(found))
+    return _decoded[id(tree)][1]
+
+
+def _remember(tree: Object, paths: frozenset[Path]) -> None:
+    _decoded[id(tree)] = (tree, paths)
+    if len(_decoded) > _DECODED_LIMIT:
+        _decoded.popitem(last=False)
 
 
 def _decode(tree: Object, path: Path, found: Paths) -> None:
@@ -150,7 +167,12 @@ def _decode(tree: Object, path: Path, found: Paths) -> None:
 
 
 def encode_fields(paths: t.Iterable[Path]) -> Object:
-    """A set of paths as FieldsV1, sorted as the real server does."""
+    """A set of paths as FieldsV1, sorted as the real server does. The same object for the same paths, and never to be changed."""
+    return _encoded(frozenset(paths))
+
+
+@functools.lru_cache(maxsize=4000)
+def _encoded(paths: frozenset[Path]) -> Object:
     tree: Object = {}
     for path in sorted(paths):
         node = tree
@@ -186,9 +208,19 @@ class Manager(t.NamedTuple):
 class Owned:
     """What one manager owns and since when (RFC 3339)."""
 
-    paths: Paths
+    paths: t.AbstractSet[Path]
     time: str = ""
     api_version: str = ""
+    tree: Object | None = None
+    """FieldsV1 of these very paths, when it is known."""
+
+    def lose(self, paths: t.AbstractSet[Path]) -> None:
+        if not self.paths.isdisjoint(paths):
+            self.paths, self.tree = self.paths - paths, None
+
+    def gain(self, paths: t.AbstractSet[Path]) -> None:
+        if not paths <= self.paths:
+            self.paths, self.tree = self.paths | paths, None
 
 
 Managers = dict[Manager, Owned]
@@ -203,8 +235,9 @@ def _identity(entry: Object) -> Manager:
 def read_managers(entries: t.Iterable[Object]) -> Managers:
     """metadata.managedFields by manager."""
     return {
-        _identity(entry): Owned(decode_fields(entry.get("fieldsV1") or {}), entry.get("time") or "", entry.get("apiVersion", ""))
+        _identity(entry): Owned(decode_fields(tree), entry.get("time") or "", entry.get("apiVersion", ""), tree)
         for entry in entries
+        for tree in (entry.get("fieldsV1") or {},)
     }
 
 
@@ -217,7 +250,7 @@ def write_managers(managers: Managers) -> list[Object]:
         entry: Object = {"manager": manager.name, "operation": manager.operation, "apiVersion": owned.api_version}
         if owned.time:
             entry["time"] = owned.time
-        entry.update(fieldsType="FieldsV1", fieldsV1=encode_fields(owned.paths))
+        entry.update(fieldsType="FieldsV1", fieldsV1=owned.tree if owned.tree is not None else encode_fields(owned.paths))
         if manager.subresource:
             entry["subresource"] = manager.subresource
         entries.append(entry)
@@ -249,12 +282,12 @@ def track_update(kind: Kind, before: Object | None, after: Object, manager: str,
     managers = read_managers(entries)
     own = Manager(manager, "Update", kind.api_version, subresource)
     for other, owned in managers.items():
-        owned.paths -= difference.removed
+        owned.lose(difference.removed)
         if other != own:
-            owned.paths -= written
+            owned.lose(written)
     held = managers.setdefault(own, Owned(set(), "", kind.api_version))
     if written - held.paths or written & difference.modified:
-        held.paths |= written
+        held.gain(written)
         # Scaling goes through another type, which loses the time.
         held.time = "" if subresource == "scale" else timestamp
     return write_managers(managers)

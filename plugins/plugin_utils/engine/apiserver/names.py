@@ -8,7 +8,9 @@ Source: Kubernetes apimachinery pkg/util/validation/validation.go, pkg/api/valid
 """
 from __future__ import annotations
 
+import functools
 import re
+import typing as t
 
 _LABEL = "[a-z0-9]([-a-z0-9]*[a-z0-9])?"
 _SUBDOMAIN = rf"{_LABEL}(\.{_LABEL})*"
@@ -67,7 +69,8 @@ def path_segment(value: str) -> list[str]:
     return [f"may not contain '{letter}'" for letter in "/%" if letter in value]
 
 
-def label_value(value: str) -> list[str]:
+@functools.lru_cache(maxsize=50_000)
+def label_value(value: str) -> t.Sequence[str]:
     return _check(value, _VALUE, 63, _VALUE_TEXT, "MyValue", "my_value", "12345")
 
 
@@ -76,7 +79,8 @@ def config_map_key(value: str) -> list[str]:
     return wrong or ([f"must not be '{value}'"] if value in (".", "..") else ["must not start with '..'"] if value.startswith("..") else [])
 
 
-def qualified_name(value: str) -> list[str]:
+@functools.lru_cache(maxsize=50_000)
+def qualified_name(value: str) -> t.Sequence[str]:
     """Keys of labels and annotations, names of taints: `[PREFIX/]NAME`."""
     parts = value.split("/")
     if len(parts) > 2:

@@ -80,6 +80,17 @@ def set_defaults(schema: Schema, value: t.Any) -> None:
             set_defaults(schema["items"], item)
 
 
+def without(schema: Schema, keys: t.Collection[str]) -> Schema:
+    """The schema of an object of which some parts are not looked at."""
+    if not keys:
+        return schema
+    properties = {key: value for key, value in (schema.get("properties") or {}).items() if key not in keys}
+    made = {**schema, "properties": properties}
+    if "required" in schema:
+        made["required"] = [key for key in schema["required"] if key not in keys]
+    return made
+
+
 def validate(schema: Schema, obj: dict[str, t.Any]) -> list[Cause]:
     """Everything that is wrong with a custom resource, but for its metadata."""
     properties = {key: value for key, value in (schema.get("properties") or {}).items() if key not in _TYPE_META}

@@ -27,7 +27,7 @@ from .options import WriteOptions
 from .patches import apply_patch
 from .resources import Call, Object, Result, canonical, object_in
 from .strategies import prepare_for_create, prepare_for_update, reset_for_create
-from .validation import prepare, validate_create, validate_update
+from .validation import prepare, same_parts, validate_create, validate_update
 
 _GENERATED_BASE = 58
 # Only the server says when an object was made and when it goes.
@@ -49,19 +49,19 @@ class Writer:
         options = WriteOptions.of("create", call.query, call.content_type, call.user_agent)
         return self._create(call, self._body(call, options), options)
 
-    def _body(self, call: Call, options: WriteOptions) -> Object:
+    def _body(self, call: Call, options: WriteOptions, known: Object | None = None) -> Object:
         if isinstance(call.body, bytes):
             obj, duplicates = decode(call.body, call.content_type, call.kind)
             check_type(obj, call.kind, call.body)
         else:
-            obj, duplicates = copy_json(call.body), []
+            obj, duplicates = _own(call.body, known), []
             check_type(obj, call.kind)
-        return self._prepared(call, obj, options, duplicates)
+        return self._prepared(call, obj, options, duplicates, known=known)
 
     def _prepared(
-        self, call: Call, obj: Object, options: WriteOptions, duplicates: t.Sequence[str] = (), patched: bool = False
+        self, call: Call, obj: Object, options: WriteOptions, duplicates: t.Sequence[str] = (), patched: bool = False, known: Object | None = None
     ) -> Object:
-        prepared, warnings = prepare(call.kind, obj, options.field_validation, duplicates, patched)
+        prepared, warnings = prepare(call.kind, obj, options.field_validation, duplicates, patched, known)
         call.warnings.extend(warnings)
         if not isinstance(prepared.get("metadata"), dict):
             prepared["metadata"] = {}
@@ -114,8 +114,8 @@ class Writer:
     def update(self, call: Call, subresource: str = "") -> Result:
         """PUT. Raises StatusError 400, 403, 404, 409, 415, 422."""
         options = WriteOptions.of("update", call.query, call.content_type, call.user_agent)
-        obj = self._body(call, options)
         current = self.store.get(call.kind.resource, call.namespace, call.name)
+        obj = self._body(call, options, _known(call.kind, current))
         self._check_name(call, obj)
         if current is None:
             if not call.kind.create_on_update or subresource:
@@ -213,7 +213,8 @@ class Writer:
         if current is None:
             raise errors.not_found(call.kind, call.name)
         patched = apply_patch(media, object_in(call.kind, current), call.body, call.kind)
-        new = self._prepared(call, _own(patched), options, patched=True)
+        known = _known(call.kind, current)
+        new = self._prepared(call, _own(patched, known), options, patched=True, known=known)
         check_type(new, call.kind)
         self._check_name(call, new)
         return self.replace(call, current, new, options, subresource)
@@ -275,10 +276,31 @@ class Writer:
             observer(stored, deleted)
 
 
-def _own(value: t.Any) -> t.Any:
-    """A copy of what a patch made. Raises StatusError 400 for what JSON of a cluster cannot hold."""
+def _known(kind: Kind, current: Stored | None) -> Object | None:
+    """The stored object, when what is written may go on sharing its parts."""
+    # What the server itself fills in for a namespace is written into its parts.
+    return object_in(kind, current) if current is not None and kind.resource != ("", "namespaces") else None
+
+
+def _own(value: t.Any, known: Object | None = None) -> t.Any:
+    """A copy of what a caller or a patch made, but for what is still a part of `known`.
+
+    Raises StatusError 400 for what JSON of a cluster cannot hold.
+    """
     try:
-        return copy_json(value)
+        if known is None or not isinstance(value, dict):
+            return copy_json(value)
+        kept = same_parts(value, known)
+        held, metadata = known["metadata"], value.get("metadata")
+        made: Object = {}
+        for key, member in value.items():
+            if key in kept:
+                made[key] = member
+            elif key == "metadata" and isinstance(metadata, dict):
+                made[key] = {name: part if part is held.get(name) else copy_json(part) for name, part in metadata.items()}
+            else:
+                made[key] = copy_json(member)
+        return made
     except TypeError as error:
         raise errors.bad_request(f"error decoding patch: {error}") from error
 
@@ -293,11 +315,11 @@ def _merge_subresource(kind: Kind, old: Object, new: Object, subresource: str) -
         merged.pop("status", None)
         if "status" in new:
             merged["status"] = new["status"]
-        return t.cast(Object, copy_json(merged))
+        return merged
     if not subresource and "status" in kind.subresources:
         new.pop("status", None)
         if "status" in old:
-            new["status"] = copy_json(old["status"])
+            new["status"] = old["status"]
     return new
 
 
