@@ -25,22 +25,15 @@ HERE = Path(__file__).resolve().parent
 RECORDED = HERE / "recorded" / "kubernetes-1.36"
 RECORDER = HERE / "recorder"
 
-# The recorder is one long script. Statement by statement, what the engine does not serve costs the cases that rest on
-# it and no other, and a wait for what will never come is short.
-STEPPER = '''
-import ast, pathlib, sys, traceback
+# The recorder as it is, but for one thing: its longest wait is for a quota, which is never counted here.
+RUNNER = """
+import runpy
 import rec
 patient = rec.wait
 rec.wait = lambda fn, timeout=30, every=0.1: patient(fn, min(timeout, {patience}), min(every, 0.1))
-source = pathlib.Path("rec_kube.py").read_text()
-names = {{"__name__": "__main__"}}
-for statement in ast.parse(source).body:
-    try:
-        exec(compile(ast.Module([statement], []), "rec_kube.py", "exec"), names)
-    except Exception:
-        print("  !! line", statement.lineno, traceback.format_exc(limit=1).splitlines()[-1], flush=True)
-'''
-PATIENCE = 2.5
+runpy.run_path("rec_kube.py", run_name="__main__")
+"""
+PATIENCE = 8
 
 _RANDOM = (
     (re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}"), "UID"),
@@ -68,10 +61,10 @@ def record(kubeconfig: Path, directory: Path, timeout: float = 240) -> Path:
     directory.mkdir(parents=True, exist_ok=True)
     for name in ("rec", "rec_kube"):
         shutil.copyfile(RECORDER / f"{name}.py.txt", directory / f"{name}.py")
-    (directory / "step.py").write_text(STEPPER.format(patience=PATIENCE), encoding="utf-8")
+    (directory / "run.py").write_text(RUNNER.format(patience=PATIENCE), encoding="utf-8")
     answers = directory / "answers"
     environment = clean_environment(KUBECONFIG=str(kubeconfig), REC_OUT=str(answers), TMPDIR=str(directory))
-    finished = run([sys.executable, "step.py"], environment=environment, cwd=directory, timeout=timeout)
+    finished = run([sys.executable, "run.py"], environment=environment, cwd=directory, timeout=timeout)
     (directory / "recorder.txt").write_text(finished.stdout + finished.stderr, encoding="utf-8")
     if finished.returncode != 0:
         raise AssertionError(f"The recorder ended with {finished.returncode}: {finished.stderr[-2000:]}")
