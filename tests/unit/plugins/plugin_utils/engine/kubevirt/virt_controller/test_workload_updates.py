@@ -15,7 +15,7 @@ import pytest
 from ansible_collections.okd.virt.plugins.plugin_utils.engine.apiserver.local import LocalCluster
 from ansible_collections.okd.virt.plugins.plugin_utils.engine.clock import Clock
 from ansible_collections.okd.virt.plugins.plugin_utils.engine.clusters.installed import namespace
-from ansible_collections.okd.virt.plugins.plugin_utils.engine.clusters.lab import WORKERS
+from ansible_collections.okd.virt.plugins.plugin_utils.engine.clusters.lab import WORKERS, Empty
 from ansible_collections.okd.virt.plugins.plugin_utils.engine.clusters.workloads import (
     Machine,
     add_machine,
@@ -26,6 +26,7 @@ from ansible_collections.okd.virt.plugins.plugin_utils.engine.interface import K
 from ansible_collections.okd.virt.plugins.plugin_utils.engine.kubevirt import virt_controller
 from ansible_collections.okd.virt.plugins.plugin_utils.engine.kubevirt.virt_controller import workload_updates
 from ansible_collections.okd.virt.plugins.plugin_utils.engine.kubevirt.virt_controller.phases import MIGRATIONS
+from ansible_collections.okd.virt.plugins.plugin_utils.engine.okd.bundles import FLAVOURS
 
 Object = dict[str, t.Any]
 HYPERCONVERGEDS = Ref("hco.kubevirt.io", "v1beta1", "hyperconvergeds")
@@ -34,26 +35,31 @@ HOME = "kubevirt-hyperconverged"
 OLD, NEW = "v1.4.1", "v1.5.3"
 
 
+class OldMachines(Empty):
+    """A cluster of release 4.19 with machines that an older virt-controller has made."""
+
+    def __init__(self, machines: t.Sequence[Machine], strategy: Object) -> None:
+        super().__init__("4.19", FLAVOURS["okd"])
+        self._machines, self._strategy = machines, strategy
+
+    async def build(self, cluster: LocalCluster, clock: Clock) -> None:
+        await super().build(cluster, clock)
+        for ref in (HYPERCONVERGEDS, KUBEVIRTS):
+            (found,) = (await cluster.list(ref)).items
+            await cluster.update(ref, {**found, "spec": {**found["spec"], "workloadUpdateStrategy": self._strategy}})
+        await namespace(cluster, "team")
+        config = await kubevirt_settings(cluster, HOME, NEW)
+        own = cluster.as_service_account(HOME, virt_controller.ACCOUNT)
+        for machine in self._machines:
+            await add_machine(cluster, own, clock, machine, OLD, config)
+
+
 class Outdated:
-    """An engine of release 4.19 with machines that an older virt-controller has made."""
+    """What becomes of them."""
 
     def __init__(self, machines: t.Sequence[Machine], strategy: Object) -> None:
         self.engine = Engine(Options(cluster="empty", release="4.19", speed="max"))
-        build = self.engine.sample.build
-
-        async def more(admin: LocalCluster, clock: Clock) -> None:
-            await build(admin, clock)
-            (hyperconverged,) = (await admin.list(HYPERCONVERGEDS)).items
-            await admin.update(HYPERCONVERGEDS, {**hyperconverged, "spec": {**hyperconverged["spec"], "workloadUpdateStrategy": strategy}})
-            (kubevirt,) = (await admin.list(KUBEVIRTS)).items
-            await admin.update(KUBEVIRTS, {**kubevirt, "spec": {**kubevirt["spec"], "workloadUpdateStrategy": strategy}})
-            await namespace(admin, "team")
-            config = await kubevirt_settings(admin, HOME, NEW)
-            own = admin.as_service_account(HOME, virt_controller.ACCOUNT)
-            for machine in machines:
-                await add_machine(admin, own, clock, machine, OLD, config)
-
-        self.engine.sample.build = more  # type: ignore[method-assign]
+        self.engine.sample = OldMachines(machines, strategy)
 
     async def until(self, holds: Callable[[], t.Any]) -> None:
         for _turn in range(500):
