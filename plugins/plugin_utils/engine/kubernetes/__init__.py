@@ -13,6 +13,8 @@ from .disruption import DisruptionController
 from .garbage_collection import GarbageCollector
 from .kubelet import Kubelet
 from .namespaces import NamespaceController, RootCertificatePublisher
+from .node_lifecycle import NodeLifecycle, TaintEviction
+from .node_status import NodeStatus
 from .pod_garbage_collection import PodGarbageCollector
 from .replica_sets import ReplicaSets
 from .resources import Discover
@@ -27,7 +29,7 @@ SCHEDULER = "system:kube-scheduler"
 NAMESPACE = "kube-system"
 
 
-def controllers(discover: Discover, certificate_authority: str) -> list[tuple[Controller, str]]:
+def controllers(discover: Discover, certificate_authority: str, runtime: Runtime) -> list[tuple[Controller, str]]:
     """Each controller with the service account in kube-system that it acts as. certificate_authority is PEM."""
     return [
         (RoleAggregation(), "clusterrole-aggregation-controller"),
@@ -40,6 +42,8 @@ def controllers(discover: Discover, certificate_authority: str) -> list[tuple[Co
         (DaemonSets(), "daemon-set-controller"),
         (StatefulSets(), "statefulset-controller"),
         (PodGarbageCollector(), "pod-garbage-collector"),
+        (NodeLifecycle(runtime), "node-controller"),
+        (TaintEviction(), "node-controller"),
         (DisruptionController(discover), "disruption-controller"),
     ]
 
@@ -49,14 +53,14 @@ def start(cluster: Cluster, clock: Clock, discover: Discover, certificate_author
     manager = cluster.as_user(MANAGER)
     informers = Informers(manager, clock)
     started: list[Stoppable] = [informers]
-    for controller, account in controllers(discover, certificate_authority):
+    for controller, account in controllers(discover, certificate_authority, runtime):
         controller.observer = manager
         controller.start(cluster.as_service_account(NAMESPACE, account), clock, informers=informers)
         started.append(controller)
     scheduler = Scheduler()
     scheduler.start(cluster.as_user(SCHEDULER).with_user_agent("kube-scheduler"), clock, informers=informers)
     started.append(scheduler)
-    kubelet = Kubelet(runtime)
-    kubelet.start(cluster.with_user_agent("kubelet"), clock, informers=informers)
-    started.append(kubelet)
+    for kubelet in (Kubelet(runtime), NodeStatus(runtime)):
+        kubelet.start(cluster.with_user_agent("kubelet"), clock, informers=informers)
+        started.append(kubelet)
     return started
