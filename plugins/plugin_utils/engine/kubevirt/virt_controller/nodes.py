@@ -66,12 +66,12 @@ class NodeController(VirtControllerPart):
         self._expected: set[str] = set()
         self.queue.add(_ALL)
 
-    def _node_changed(self, event: str, node: Object, _before: Object | None) -> None:
+    def _node_changed(self, event: str, node: Object, before: Object | None) -> None:
         name = node["metadata"]["name"]
+        lost = conditions.has_status(node, "Ready", "Unknown") and not conditions.has_status(before, "Ready", "Unknown")
         if event == "DELETED":
             self._silent.add(name)
-            self.queue.add(name)
-        elif name in self._silent or (name not in self._expected and conditions.has_status(node, "Ready", "Unknown")):
+        if event == "DELETED" or name in self._silent or lost:
             self.queue.add(name)
 
     def _instance_changed(self, event: str, vmi: Object, _before: Object | None) -> None:
@@ -92,7 +92,6 @@ class NodeController(VirtControllerPart):
                     self.queue.add(one["metadata"]["name"])
             self.queue.add_after(_ALL, _RECHECK, background=True)
             return None
-        self._expected.discard(key)
         node = self._nodes.get(key)
         if not is_unresponsive(node, self.clock.now()):
             self._silent.discard(key)
@@ -106,11 +105,12 @@ class NodeController(VirtControllerPart):
         return None
 
     def _until_silent(self, name: str, node: Object | None) -> float | None:
-        """A node that the cluster has lost is waited for: something comes of it for sure, unless it returns."""
+        """A node that the cluster has just lost is waited for until its last heartbeat is too old; one that goes on beating is not."""
         if node is None or not conditions.has_status(node, "Ready", "Unknown"):
+            self._expected.discard(name)
             return None
         silent = silence(node, self.clock.now())
-        if silent is None:
+        if silent is None or name in self._expected:
             return None
         self._expected.add(name)
         return HEARTBEAT_TIMEOUT - silent + 1.0
