@@ -6,13 +6,15 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 
 import pytest
 
 from ansible_collections.okd.virt.tests.support.api import Api
 from ansible_collections.okd.virt.tests.support.kubectl import Kubectl
 
+NODE = "node06"
 GADGETS = "gadgets.clients.example.com"
 DEFINITION = {
     "apiVersion": "apiextensions.k8s.io/v1",
@@ -55,6 +57,47 @@ DEFINITION = {
 
 def gadget(name: str, **spec: object) -> str:
     return json.dumps({"apiVersion": "clients.example.com/v1", "kind": "Gadget", "metadata": {"name": name}, "spec": spec})
+
+
+def until(condition: Callable[[], bool], seconds: float = 20) -> None:
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+
+
+@pytest.fixture
+def deployment(kubectl: Kubectl, namespace: str) -> str:
+    """A Deployment with two pods that run."""
+    kubectl.ok("create", "deployment", "web", "-n", namespace, "--image=registry.invalid/web:1", "--replicas=2")
+    kubectl.ok("rollout", "status", "deployment/web", "-n", namespace, "--timeout=30s")
+    return "web"
+
+
+def test_rollout(kubectl: Kubectl, namespace: str, deployment: str) -> None:
+    where = ("-n", namespace)
+    target = f"deployment/{deployment}"
+    rows = kubectl.ok("get", "deployment", deployment, *where).splitlines()
+    assert rows[0].split() == ["NAME", "READY", "UP-TO-DATE", "AVAILABLE", "AGE"]
+    assert rows[1].split()[:4] == [deployment, "2/2", "2", "2"]
+    pods = kubectl.ok("get", "pods", "-l", "app=web", *where).splitlines()
+    assert pods[0].split() == ["NAME", "READY", "STATUS", "RESTARTS", "AGE"]
+    assert [line.split()[1:4] for line in pods[1:]] == [["1/1", "Running", "0"]] * 2
+    assert kubectl.ok("set", "image", target, "web=registry.invalid/web:2", *where) == f"deployment.apps/{deployment} image updated\n"
+    assert "successfully rolled out" in kubectl.ok("rollout", "status", target, "--timeout=30s", *where)
+    images = kubectl.ok("get", "pods", "-l", "app=web", *where, "-o", "jsonpath={.items[*].spec.containers[0].image}")
+    assert set(images.split()) == {"registry.invalid/web:2"}
+    history = kubectl.ok("rollout", "history", target, *where).splitlines()
+    assert [line.split()[0] for line in history[2:] if line] == ["1", "2"]
+    assert kubectl.ok("rollout", "undo", target, *where) == f"deployment.apps/{deployment} rolled back\n"
+    kubectl.ok("rollout", "status", target, "--timeout=30s", *where)
+    image = kubectl.ok("get", target, *where, "-o", "jsonpath={.spec.template.spec.containers[0].image}")
+    assert image == "registry.invalid/web:1"
+    assert kubectl.ok("rollout", "restart", target, *where) == f"deployment.apps/{deployment} restarted\n"
+    kubectl.ok("rollout", "status", target, "--timeout=30s", *where)
+    assert kubectl.ok("wait", target, *where, "--for=condition=Available", "--timeout=20s") == "deployment.apps/web condition met\n"
+    kubectl.ok("scale", target, "--replicas=0", *where)
+    kubectl.ok("wait", "pods", "-l", "app=web", *where, "--for=delete", "--timeout=60s")
 
 
 def test_edit_changes_what_the_editor_changed(kubectl: Kubectl, namespace: str) -> None:
@@ -123,6 +166,35 @@ def test_a_kind_is_used_as_soon_as_it_is_made(kubectl: Kubectl, namespace: str, 
     gone = kubectl("get", "gadgets", *where)
     assert gone.returncode == 1
     assert "the server could not find the requested resource" in gone.stderr or "the server doesn't have a resource type" in gone.stderr
+
+
+def test_taint_cordon_and_drain_of_a_node_without_machines(kubectl: Kubectl, api: Api, namespace: str) -> None:
+    def node() -> dict[str, object]:
+        found: dict[str, object] = kubectl.object("node", NODE)["spec"]
+        return found
+
+    assert kubectl.ok("taint", "node", NODE, "clients.example.com/tests=yes:NoSchedule") == f"node/{NODE} tainted\n"
+    assert {"key": "clients.example.com/tests", "value": "yes", "effect": "NoSchedule"} in node()["taints"]  # type: ignore[operator]
+    assert kubectl.ok("taint", "node", NODE, "clients.example.com/tests-") == f"node/{NODE} untainted\n"
+    pod = {
+        "apiVersion": "v1", "kind": "Pod", "metadata": {"name": "alone", "labels": {"app": "alone"}},
+        "spec": {"nodeName": NODE, "containers": [{"name": "c", "image": "registry.invalid/pause:1"}]},
+    }  # fmt: skip
+    kubectl.ok("create", "-n", namespace, "-f", "-", stdin=json.dumps(pod))
+    kubectl.ok("wait", "pod/alone", "-n", namespace, "--for=condition=Ready", "--timeout=30s")
+    try:
+        only = ("--ignore-daemonsets", "--pod-selector=app=alone", "--timeout=60s")
+        refused = kubectl("drain", NODE, *only)
+        assert refused.returncode == 1
+        assert "cannot delete" in refused.stderr
+        assert node()["unschedulable"] is True
+        until(lambda: any(taint["key"] == "node.kubernetes.io/unschedulable" for taint in node().get("taints", [])))  # type: ignore[attr-defined]
+        drained = kubectl("drain", NODE, *only, "--force")
+        assert (drained.returncode, drained.stdout.splitlines()[-1]) == (0, f"node/{NODE} drained")
+        assert "pod/alone evicted\n" in drained.stdout
+        assert kubectl("get", "pod", "alone", "-n", namespace).returncode == 1
+    finally:
+        assert kubectl.ok("uncordon", NODE) == f"node/{NODE} uncordoned\n"
 
 
 @pytest.mark.parametrize(

@@ -15,7 +15,7 @@ from ansible_collections.okd.virt.tests.support.peers import COLLECTIONS
 from ansible_collections.okd.virt.tests.support.playbook import run_playbook
 
 HERE = Path(__file__).resolve().parent / "kubernetes_core"
-PROCEDURE, MODULES = HERE / "procedure.yml", HERE / "modules.yml"
+PROCEDURE, MODULES, WORKLOADS = HERE / "procedure.yml", HERE / "modules.yml", HERE / "workloads.yml"
 
 
 def test_documented_procedure(fresh_engine: Callable[..., RunningEngine], tmp_path: Path) -> None:
@@ -60,3 +60,18 @@ def test_modules_and_lookup(engine: RunningEngine, api: Api, namespace: str, tmp
         "Delete the ConfigMap",
     ]
     assert api.get("/api/v1/nodes/node05")["spec"].get("taints") in (None, [])
+
+
+def test_pods_and_a_drain_without_machines(engine: RunningEngine, api: Api, namespace: str, tmp_path: Path) -> None:
+    added = {"ANSIBLE_COLLECTIONS_PATH": str(COLLECTIONS)}
+    variables = {"where": namespace, "node": "node05"}
+    run = run_playbook(str(WORKLOADS), engine.kubeconfig, tmp_path, variables, added=added).passed()
+    assert run.changed == [
+        "Create a Deployment and wait for it",
+        "Scale it up",
+        "Delete the Deployment and wait until it is gone",
+        "Run a pod without a controller",
+        "Drain its node of it",
+        "Let pods onto the node again",
+    ]
+    assert "unschedulable" not in api.get("/api/v1/nodes/node05")["spec"]

@@ -104,6 +104,11 @@ _LIMITS = {"int32": 2 ** 31, "int64": 2 ** 63}
 _TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ")
 _MICRO_TIME = re.compile(r"(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d)(\.\d{6})?(Z|[+-]\d\d:\d\d)")
 _DROP = object()
+# Flags that are no pointers: one that is false is as if it were not there.
+_PLAIN = {
+    ("core.v1.NodeSpec", "unschedulable"), ("apps.v1.DeploymentSpec", "paused"), ("core.v1.PodSpec", "hostNetwork"),
+    ("core.v1.PodSpec", "hostPID"), ("core.v1.PodSpec", "hostIPC"),
+}
 
 
 class _Decoder:
@@ -124,7 +129,7 @@ class _Decoder:
             read = self.value(field.type, item, found.short_name, below, f"{place}.{key}" if place else key)
             if read is _DROP or (not read and read in ({}, []) and not field.required and self._is_collection(field.type)):
                 continue
-            if read == "" and found.name == OBJECT_META:
+            if (read == "" and found.name == OBJECT_META) or (read is False and (found.name, key) in _PLAIN):
                 continue
             result[key] = read
         return result
