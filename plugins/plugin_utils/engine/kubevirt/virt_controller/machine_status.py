@@ -69,9 +69,10 @@ def _first_request(vm: Object) -> Object | None:
 def back_off_left(vm: Object, now: datetime.datetime) -> int:
     """Seconds until a machine that keeps failing may be started again."""
     retry = ((vm.get("status") or {}).get("startFailure") or {}).get("retryAfterTimestamp")
-    if not retry:
+    try:
+        return max(0, int((datetime.datetime.fromisoformat(retry) - now.replace(microsecond=0)).total_seconds()))
+    except (TypeError, ValueError):
         return 0
-    return max(0, int((datetime.datetime.fromisoformat(retry) - now.replace(microsecond=0)).total_seconds()))
 
 
 def back_off(failures: int, seed: str) -> int:

@@ -115,8 +115,9 @@ class VirtualMachines(VirtControllerPart):
         if key in self._starting or key in self._stopping:
             return vm, None
         if vm["metadata"].get("deletionTimestamp"):
-            if vmi is None:
-                await self._finalizers(vm, [one for one in vm["metadata"].get("finalizers") or () if one != CONTROLLER_FINALIZER])
+            finalizers = vm["metadata"].get("finalizers") or ()
+            if vmi is None or "orphan" in finalizers:
+                await self._finalizers(vm, [one for one in finalizers if one != CONTROLLER_FINALIZER])
             else:
                 await self._stop(key, vm, vmi)
             return vm, None

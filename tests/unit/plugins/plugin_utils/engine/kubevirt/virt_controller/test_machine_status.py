@@ -183,6 +183,11 @@ def test_a_machine_that_never_ran_is_started_ever_later() -> None:
     assert "startFailure" not in machine_status.next_status({**vm, "spec": {**vm["spec"], "runStrategy": "Manual"}}, None, around())
 
 
+@pytest.mark.parametrize("when", [None, "", "soon", NOW])
+def test_a_time_that_is_none_or_past_holds_nothing_up(when: str | None) -> None:
+    assert machine_status.back_off_left(machine(startFailure={"retryAfterTimestamp": when}), MOMENT) == 0
+
+
 @given(st.integers(0, 1000), st.text())
 def test_back_off_is_bounded(failures: int, seed: str) -> None:
     least = 10 * max(1, failures) ** 2
