@@ -1,7 +1,7 @@
 # Copyright: the okd.virt contributors
 # GNU General Public License v3.0 or later (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""kubevirt.core's inventory on the engine, as on a cluster."""
+"""kubevirt.core's modules and inventory on the engine, as on a cluster."""
 
 from __future__ import annotations
 
@@ -16,9 +16,10 @@ from ansible_collections.okd.virt.plugins.plugin_utils.engine.process import Run
 from ansible_collections.okd.virt.tests.support.api import Api
 from ansible_collections.okd.virt.tests.support.paths import program
 from ansible_collections.okd.virt.tests.support.peers import COLLECTIONS
-from ansible_collections.okd.virt.tests.support.playbook import environment
+from ansible_collections.okd.virt.tests.support.playbook import environment, run_playbook
 from ansible_collections.okd.virt.tests.support.processes import run
 
+MACHINES = Path(__file__).resolve().parent / "kubevirt_core" / "machines.yml"
 PEERS = {"ANSIBLE_COLLECTIONS_PATH": str(COLLECTIONS)}
 
 
@@ -28,6 +29,12 @@ def busy(api: Api) -> str:
     instances = api.items("/apis/kubevirt.io/v1/virtualmachineinstances")
     counted: Counter[str] = Counter(instance["metadata"]["namespace"] for instance in instances)
     return counted.most_common(1)[0][0]
+
+
+def test_modules(engine: RunningEngine, namespace: str, busy: str, tmp_path: Path) -> None:
+    variables = {"where": namespace, "busy": busy}
+    done = run_playbook(str(MACHINES), engine.kubeconfig, tmp_path, variables, added=PEERS).passed()
+    assert done.changed == ["Define a machine", "Change it", "Define another one by a generated name", "Delete it"]
 
 
 def test_inventory(engine: RunningEngine, api: Api, busy: str, tmp_path: Path) -> None:

@@ -12,6 +12,7 @@ import json
 import typing as t
 
 from ... import errors
+from ...apiserver.admission import AdmissionRequest
 from ...apiserver.chain import ApiServer
 from ...apiserver.resources import Call, Result
 from ...errors import PlainError, StatusError
@@ -195,3 +196,21 @@ def register(api: ApiServer, virt_api: VirtApi) -> None:
     for name, action in named.items():
         api.admission.prepare((GROUP, "virtualmachines"), "UPDATE", actions.prepared(action), name)
         api.subresources.register((GROUP, "virtualmachines"), name, _accepted)
+    for resource, operations in ((_MACHINES, ("CREATE", "UPDATE")), (_INSTANCES, ("CREATE",))):
+        for operation in operations:
+            api.admission.register(resource, operation, read_again)
+
+
+def read_again(request: AdmissionRequest) -> None:
+    """The mutator writes the spec back as it has read it: what is null is not there.
+
+    Source: pkg/virt-api/webhooks/mutating-webhook/mutators/{vms-mutator,vmi-mutator}.go.
+    """
+    if request.object is not None and "spec" in request.object:
+        request.object["spec"] = _without_nulls(request.object["spec"])
+
+
+def _without_nulls(value: t.Any) -> t.Any:
+    if isinstance(value, dict):
+        return {key: _without_nulls(below) for key, below in value.items() if below is not None}
+    return [_without_nulls(below) for below in value] if isinstance(value, list) else value
