@@ -128,6 +128,8 @@ class Kubelet(Controller):
                     return left
                 self._runtime.exited(uid, _KILLED if answered else 0)
             await self._write(pod, pods.ended(pod, self._runtime.exit_code(uid) or 0, self.clock.timestamp()))
+            # The object goes with the next look: whoever follows the pod sees how it ended.
+            return None
         if not metadata.get("finalizers"):
             await self._node_cluster(pod).delete(PODS, metadata["name"], metadata["namespace"], uid=uid, grace_period=0)
         return None
