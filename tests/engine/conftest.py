@@ -13,10 +13,17 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from ansible_collections.okd.virt.plugins.plugin_utils.engine import process
+from ansible_collections.okd.virt.plugins.plugin_utils.engine import kubevirt, process
+from ansible_collections.okd.virt.plugins.plugin_utils.engine.clock import Clock
+from ansible_collections.okd.virt.plugins.plugin_utils.engine.controller import Controller
+from ansible_collections.okd.virt.plugins.plugin_utils.engine.engine import Engine, Options
+from ansible_collections.okd.virt.plugins.plugin_utils.engine.interface import Cluster
+from ansible_collections.okd.virt.plugins.plugin_utils.engine.kubevirt import virt_controller
 from ansible_collections.okd.virt.plugins.plugin_utils.engine.process import RunningEngine
 
 from ..support.api import Api
+from ..support.node_agent import NodeAgent
+from .migrating import Migrating
 from .waiting import eventually
 
 _NUMBERS = itertools.count()
@@ -59,3 +66,28 @@ def start(fresh_engine: Callable[..., RunningEngine]) -> Iterator[Callable[..., 
     yield begin
     for engine in started:
         process.stop(engine.directory)
+
+
+@pytest.fixture
+def migrating(monkeypatch: pytest.MonkeyPatch) -> Callable[..., contextlib.AbstractAsyncContextManager[Migrating]]:
+    """An engine in this process at jumping time, the lab unless told otherwise, whose virt-handler is a script.
+
+    `async with migrating(release="4.19", namespace="shop", …) as cluster`.
+    """
+
+    def without_handler(cluster: Cluster, clock: Clock, namespace: str, *_more: object) -> list[Controller]:
+        return virt_controller.start(cluster, clock, namespace)
+
+    monkeypatch.setattr(kubevirt, "start", without_handler)
+
+    @contextlib.asynccontextmanager
+    async def begin(namespace: str = "shop", **options: t.Any) -> t.AsyncIterator[Migrating]:
+        engine = Engine(Options(**{"cluster": "lab", "release": "4.19", "speed": "max", **options}))
+        await engine.start()
+        try:
+            async with NodeAgent(engine) as agent, Migrating(engine, agent, namespace) as cluster:
+                yield cluster
+        finally:
+            await engine.stop()
+
+    return begin

@@ -83,11 +83,11 @@ class Migrations(VirtControllerPart):
         if self._waiting:
             self._driver.drive(CAPACITY)
 
-    def _instance_changed(self, _event: str, vmi: Object, _before: Object | None) -> None:
+    def _instance_changed(self, event: str, vmi: Object, _before: Object | None) -> None:
         if self._running.moved(object_key(vmi), node_name(vmi)):
             self._driven()
         for migration in self._known.of_instance(object_key(vmi)):
-            if not phases.is_final(migration) or self._unfinished_business(migration, vmi):
+            if event == "DELETED" or not phases.is_final(migration) or self._unfinished_business(migration, vmi):
                 self._enqueue(migration)
 
     def _unfinished_business(self, migration: Object, vmi: Object) -> bool:
