@@ -202,12 +202,16 @@ def register(api: ApiServer, virt_api: VirtApi) -> None:
 
 
 def read_again(request: AdmissionRequest) -> None:
-    """The mutator writes the spec back as it has read it: what is null is not there.
+    """The mutator writes the spec back as it has read it: what is null is not there, but for the time in a template's metadata.
 
     Source: pkg/virt-api/webhooks/mutating-webhook/mutators/{vms-mutator,vmi-mutator}.go.
     """
-    if request.object is not None and "spec" in request.object:
-        request.object["spec"] = _without_nulls(request.object["spec"])
+    if request.object is None or not isinstance(request.object.get("spec"), dict):
+        return
+    spec = request.object["spec"] = _without_nulls(request.object["spec"])
+    template = spec.get("template")
+    if isinstance(template, dict):
+        template["metadata"] = {"creationTimestamp": None, **(template.get("metadata") or {})}
 
 
 def _without_nulls(value: t.Any) -> t.Any:
