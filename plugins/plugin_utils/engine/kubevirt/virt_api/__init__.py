@@ -8,7 +8,7 @@ from ...apiserver.chain import ApiServer
 from ...clock import Clock
 from ...interface import Cluster
 from ..versions import ComponentVersion
-from . import eviction, instances, machines, migrations
+from . import defaults, eviction, instances, machines, migrations
 from .throttle import Throttle
 from .webhooks import VirtApi
 
@@ -25,3 +25,4 @@ def register(api: ApiServer, cluster: Cluster, clock: Clock, namespace: str) -> 
     instances.register(api, virt_api)
     migrations.register(api, virt_api)
     machines.register(api, virt_api)
+    defaults.register(api, virt_api)

@@ -70,8 +70,8 @@ def back_off_left(vm: Object, now: datetime.datetime) -> int:
     """Seconds until a machine that keeps failing may be started again."""
     retry = ((vm.get("status") or {}).get("startFailure") or {}).get("retryAfterTimestamp")
     try:
-        return max(0, int((datetime.datetime.fromisoformat(retry) - now.replace(microsecond=0)).total_seconds()))
-    except (TypeError, ValueError):
+        return max(0, int((datetime.datetime.fromisoformat(str(retry)) - now.replace(microsecond=0)).total_seconds()))
+    except ValueError:
         return 0
 
 
