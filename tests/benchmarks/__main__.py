@@ -15,7 +15,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from ..support.paths import BUILD
-from . import audit, verbs
+from . import audit, engine, verbs
 from .measuring import Entry, write
 
 
@@ -30,6 +30,7 @@ class Benchmark:
 BENCHMARKS = {
     "verbs": Benchmark(verbs.measure, verbs.missed),
     "audit": Benchmark(audit.measure, audit.missed),
+    "engine": Benchmark(engine.measure, engine.missed),
 }
 
 

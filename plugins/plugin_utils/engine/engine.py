@@ -63,7 +63,8 @@ class Engine:
         self._journal = Journal(options.data_dir) if options.data_dir is not None else None
         try:
             # A cluster that is new is kept once it is whole: until then nobody has seen it.
-            self.store = Store(self._journal if self._journal is not None and self._journal.exists else None)
+            with _no_collection():
+                self.store = Store(self._journal if self._journal is not None and self._journal.exists else None)
             self._check(self._journal.about if self._journal is not None else {})
             self._assemble()
         except BaseException:
@@ -116,13 +117,13 @@ class Engine:
 
     async def _start(self) -> None:
         if not self.store.count(_NAMESPACES):
-            await self._bootstrap()
+            await self.load()
         left_out.register(self.api.admission)
         kubevirt.register(self.api, self.admin, self.clock, self.sample.namespace)
         self.controllers = [
             *kubernetes.start(self.admin, self.clock, self.served, self.authority.certificate_pem, self.runtime),
             *okd.start(self.admin, self.clock, self.sample.namespace),
-            *kubevirt.start(self.admin, self.clock, self.sample.namespace),
+            *kubevirt.start(self.admin, self.clock, self.sample.namespace, self.runtime),
         ]
         await self.server.start()
         if self.options.kubeconfig is not None:
@@ -149,18 +150,27 @@ class Engine:
                         seen.add(kind.plural)
                         yield Served(Ref(group, version, kind.plural), kind.kind, kind.namespaced)
 
-    async def _bootstrap(self) -> None:
-        # Nothing of what is loaded is garbage, however often one looks.
-        gc.disable()
-        try:
+    async def load(self) -> None:
+        """Make the sample cluster in the empty store, without anybody acting on it yet. Part of start()."""
+        with _no_collection():
             await bootstrap(self.api)
             await self.sample.build(self.admin, self.clock)
-        finally:
-            gc.enable()
         # Nobody has seen what came before: a watch from there is too old, as on a cluster that has run for long.
         self.store.compact()
         if self._journal is not None:
             self.store.keep(self._journal, self.about)
+
+
+@contextlib.contextmanager
+def _no_collection() -> t.Iterator[None]:
+    """Nothing of what is loaded is garbage, however often one looks."""
+    collects = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if collects:
+            gc.enable()
 
 
 def _latest(store: Store) -> datetime.datetime | None:

@@ -110,35 +110,45 @@ class Journal:
         """Whether there is something to recover."""
         return self._path.exists()
 
-    def recover(self) -> Recovered:
+    def recover(self, seen: t.Callable[[t.Any], None] = lambda record: None) -> Recovered:
         """Everything up to the last whole record, which may be cut off at the end by a crash; opens the file for appending.
 
-        Sets `about`. Without a file an empty one is begun. Raises Damaged when anything but the end is wrong.
+        Sets `about`. `seen` is called with each record as it is read. Without a file an empty one is begun. Raises Damaged when
+        anything but the end is wrong.
         """
         if not self.exists:
             self.begin((), 0, {})
             return Recovered([], 0, [])
-        lines = self._path.read_bytes().splitlines(keepends=True)
-        header = _parse(lines[0]) if lines else None
-        if not isinstance(header, dict) or header.get("format") != FORMAT:
-            raise self._damaged(1, "the header is missing or altered")
-        snapshot: int = header["objects"]
-        if len(lines) - 1 < snapshot:
-            raise self._damaged(len(lines), f"{snapshot} objects were announced, {len(lines) - 1} are there")
-        records: list[t.Any] = [_parse(line) for line in lines[1:]]
-        # Only a record that was cut off can be one that nobody was promised.
-        if len(records) > snapshot and records[-1] is None and not lines[-1].endswith(b"\n"):
-            del lines[-1], records[-1]
-        if None in records:
-            raise self._damaged(records.index(None) + 2, "the checksum does not fit")
+        objects: list[Write] = []
+        writes: list[Write] = []
+        with self._path.open("rb") as lines:
+            line = lines.readline()
+            header = _parse(line)
+            if not isinstance(header, dict) or header.get("format") != FORMAT:
+                raise self._damaged(1, "the header is missing or altered")
+            snapshot: int = header["objects"]
+            length = base = len(line)
+            for number, line in enumerate(lines, start=1):
+                record = _parse(line)
+                if record is None:
+                    # Only a record that was cut off can be one that nobody was promised.
+                    if not line.endswith(b"\n") and number != snapshot:
+                        break
+                    raise self._damaged(number + 1, "the checksum does not fit")
+                seen(record)
+                length += len(line)
+                if number <= snapshot:
+                    objects.append(Write(*record))
+                    base = length
+                else:
+                    writes.append(Write(*record))
+        if len(objects) < snapshot:
+            raise self._damaged(len(objects) + 1, f"{snapshot} objects were announced, {len(objects)} are there")
         self.about = header.get("about", {})
-        base = sum(map(len, lines[: snapshot + 1]))
-        length = base + sum(map(len, lines[snapshot + 1:]))
-        writes = [Write(*record) for record in records[snapshot:]]
         file = os.open(self._path, os.O_WRONLY | os.O_APPEND)
         os.ftruncate(file, length)
         self._take(file, length, base, writes[-1].version if writes else header["version"])
-        return Recovered([Write(*record) for record in records[:snapshot]], header["version"], writes)
+        return Recovered(objects, header["version"], writes)
 
     def begin(self, objects: collections.abc.Iterable[Stored], version: int, about: dict[str, t.Any]) -> None:
         """Write a file of its own with these objects; `about` is what the reader of recover() wants to know of it. Raises OSError.

@@ -16,6 +16,7 @@ with contextlib.suppress(ImportError):
 
 from .history import Expired, History, StoreEvent, Subscription
 from .journal import Journal, Recovered, Write
+from .sharing import Sharing
 from .stored import Object, ResourceKey, Stored, copy_json
 
 __all__ = (
@@ -51,6 +52,16 @@ def _at_version(value: Object, version: int) -> Object:
 
 def _stored(write: Write, value: Object) -> Stored:
     return Stored((write.group, write.plural), write.namespace, write.name, write.version, value, orjson.dumps(value))
+
+
+def _sharing(sharing: Sharing) -> t.Callable[[t.Any], None]:
+    """What is done with each record of a journal, of which the object is the last member."""
+
+    def seen(record: t.Any) -> None:
+        if record[-1] is not None:
+            sharing.share(record[-1])
+
+    return seen
 
 
 class _Table:
@@ -98,7 +109,7 @@ class Store:
         """Take over what the journal holds, with what happened since its last compaction. Raises journal.Damaged, OSError."""
         self._tables: dict[ResourceKey, _Table] = {}
         self._journal = journal
-        recovered = journal.recover() if journal is not None else Recovered([], 0, [])
+        recovered = journal.recover(_sharing(Sharing())) if journal is not None else Recovered([], 0, [])
         self._version = recovered.version
         self._history = History(recovered.version)
         for write in recovered.objects:
