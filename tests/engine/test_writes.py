@@ -149,36 +149,37 @@ def test_the_namespaces_of_the_system_stay(admin: Api) -> None:
 
 
 @pytest.fixture
-def replica_set(admin: Api, namespace: str) -> str:
+def controller(admin: Api, namespace: str) -> str:
+    """A ReplicationController: a kind with status and scale that nobody but the test writes."""
     labels = {"app": "d"}
     template = {"metadata": {"labels": labels}, "spec": {"containers": [{"name": "c", "image": "registry.invalid/pause:3.10"}]}}
-    body = {"metadata": {"name": "d"}, "spec": {"replicas": 2, "selector": {"matchLabels": labels}, "template": template}}
-    path = f"/apis/apps/v1/namespaces/{namespace}/replicasets"
+    body = {"metadata": {"name": "d"}, "spec": {"replicas": 2, "selector": labels, "template": template}}
+    path = f"/api/v1/namespaces/{namespace}/replicationcontrollers"
     admin.expect(201, "POST", path, body)
     return f"{path}/d"
 
 
-def test_spec_and_status_are_written_apart(admin: Api, replica_set: str) -> None:
+def test_spec_and_status_are_written_apart(admin: Api, controller: str) -> None:
     both = {"spec": {"replicas": 5}, "status": {"replicas": 4}}
-    through_status = admin.expect(200, "PATCH", f"{replica_set}/status", both, content_type=MERGE_PATCH)
+    through_status = admin.expect(200, "PATCH", f"{controller}/status", both, content_type=MERGE_PATCH)
     assert (through_status["spec"]["replicas"], through_status["status"]["replicas"]) == (2, 4)
     assert through_status["metadata"]["generation"] == 1
-    through_main = admin.expect(200, "PATCH", replica_set, {"spec": {"replicas": 3}, "status": {"replicas": 9}}, content_type=MERGE_PATCH)
+    through_main = admin.expect(200, "PATCH", controller, {"spec": {"replicas": 3}, "status": {"replicas": 9}}, content_type=MERGE_PATCH)
     assert (through_main["spec"]["replicas"], through_main["status"]["replicas"]) == (3, 4)
     assert through_main["metadata"]["generation"] == 2
     owners = {(entry["manager"], entry.get("subresource", "")) for entry in through_main["metadata"]["managedFields"]}
     assert {subresource for _manager, subresource in owners} == {"", "status"}
-    labelled = admin.expect(200, "PATCH", replica_set, {"metadata": {"labels": {"a": "b"}}}, content_type=MERGE_PATCH)
+    labelled = admin.expect(200, "PATCH", controller, {"metadata": {"labels": {"a": "b"}}}, content_type=MERGE_PATCH)
     assert labelled["metadata"]["generation"] == 2
 
 
-def test_scale_is_the_replicas_and_nothing_else(admin: Api, replica_set: str) -> None:
-    scale = admin.get(f"{replica_set}/scale")
+def test_scale_is_the_replicas_and_nothing_else(admin: Api, controller: str) -> None:
+    scale = admin.get(f"{controller}/scale")
     assert (scale["kind"], scale["spec"], scale["status"]["selector"]) == ("Scale", {"replicas": 2}, "app=d")
-    assert admin.expect(200, "PATCH", f"{replica_set}/scale", {"spec": {"replicas": 7}}, content_type=MERGE_PATCH)["spec"] == {"replicas": 7}
+    assert admin.expect(200, "PATCH", f"{controller}/scale", {"spec": {"replicas": 7}}, content_type=MERGE_PATCH)["spec"] == {"replicas": 7}
     scale["spec"]["replicas"] = 1
-    assert admin.expect(409, "PUT", f"{replica_set}/scale", scale)["reason"] == "Conflict"
-    assert admin.get(replica_set)["spec"]["replicas"] == 7
+    assert admin.expect(409, "PUT", f"{controller}/scale", scale)["reason"] == "Conflict"
+    assert admin.get(controller)["spec"]["replicas"] == 7
 
 
 def test_a_lease_is_made_by_an_update(admin: Api, namespace: str) -> None:

@@ -87,50 +87,25 @@ def _reviews() -> t.Iterator[Kind]:
     yield review("authorization.k8s.io", "SubjectAccessReview")
 
 
-def _storage() -> t.Iterator[Kind]:
-    def storage(kind: str, plural: str, namespaced: bool = False, **more: t.Any) -> Kind:
-        return _kind("storage.k8s.io", "v1", kind, plural, namespaced, **more)
-
-    yield storage("CSIDriver", "csidrivers", unconditional_update=False)
-    yield storage("CSINode", "csinodes", unconditional_update=False)
-    yield storage("CSIStorageCapacity", "csistoragecapacities", True, unconditional_update=False)
-    yield storage("StorageClass", "storageclasses", short_names=("sc",))
-    yield storage("VolumeAttachment", "volumeattachments", unconditional_update=False, subresource_list=(STATUS,))
-    yield storage("VolumeAttributesClass", "volumeattributesclasses", short_names=("vac",))
-
-
-def _admission() -> t.Iterator[Kind]:
-    def admission(kind: str, plural: str) -> Kind:
-        return _kind("admissionregistration.k8s.io", "v1", kind, plural, False, categories=("api-extensions",), generation=True,
-                     unconditional_update=False)
-
-    yield admission("MutatingWebhookConfiguration", "mutatingwebhookconfigurations")
-    yield admission("ValidatingWebhookConfiguration", "validatingwebhookconfigurations")
-
-
 def builtin_kinds() -> t.Iterator[Kind]:
     """Every built-in kind that is served."""
     yield from _core()
     yield _kind("apiregistration.k8s.io", "v1", "APIService", "apiservices", False, categories=("api-extensions",),
                 unconditional_update=False, subresource_list=(STATUS,))
     yield from _apps()
-    yield _kind("events.k8s.io", "v1", "Event", "events", True, short_names=("ev",), create_on_update=True, selectable_fields=(
-        "regarding.kind", "regarding.namespace", "regarding.name", "regarding.uid", "regarding.apiVersion",
-        "regarding.resourceVersion", "regarding.fieldPath", "reason", "reportingController", "type"))
     yield from _reviews()
-    yield _kind("batch", "v1", "CronJob", "cronjobs", True, short_names=("cj",), categories=("all",), generation=True, subresource_list=(STATUS,))
     yield _kind("batch", "v1", "Job", "jobs", True, categories=("all",), generation=True, subresource_list=(STATUS,),
                 selectable_fields=("status.successful",))
-    yield _kind("networking.k8s.io", "v1", "NetworkPolicy", "networkpolicies", True, short_names=("netpol",), generation=True)
     yield _kind("policy", "v1", "PodDisruptionBudget", "poddisruptionbudgets", True, short_names=("pdb",), generation=True,
                 unconditional_update=False, subresource_list=(STATUS,))
     for kind, plural, namespaced in (("ClusterRoleBinding", "clusterrolebindings", False), ("ClusterRole", "clusterroles", False),
                                      ("RoleBinding", "rolebindings", True), ("Role", "roles", True)):
         yield _kind("rbac.authorization.k8s.io", "v1", kind, plural, namespaced, create_on_update=True, type_name=f"rbac.v1.{kind}")
-    yield from _storage()
-    yield from _admission()
+    yield _kind("storage.k8s.io", "v1", "StorageClass", "storageclasses", False, short_names=("sc",))
+    for kind in ("MutatingWebhookConfiguration", "ValidatingWebhookConfiguration"):
+        yield _kind("admissionregistration.k8s.io", "v1", kind, f"{kind.lower()}s", False, categories=("api-extensions",), generation=True,
+                    unconditional_update=False)
     yield _kind("apiextensions.k8s.io", "v1", "CustomResourceDefinition", "customresourcedefinitions", False, short_names=("crd", "crds"),
                 categories=("api-extensions",), generation=True, unconditional_update=False, subresource_list=(STATUS,))
     yield _kind("scheduling.k8s.io", "v1", "PriorityClass", "priorityclasses", False, short_names=("pc",), generation=True)
     yield _kind("coordination.k8s.io", "v1", "Lease", "leases", True, create_on_update=True, unconditional_update=False)
-    yield _kind("discovery.k8s.io", "v1", "EndpointSlice", "endpointslices", True, generation=True)

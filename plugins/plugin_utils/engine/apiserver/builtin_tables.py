@@ -201,14 +201,6 @@ def _job(obj: Object, ago: Ago) -> list[t.Any]:
             ago(_created(obj)), *_workload(obj)]
 
 
-def _cron_job(obj: Object, ago: Ago) -> list[t.Any]:
-    spec, status = _spec(obj), _status(obj)
-    template = _spec(spec.get("jobTemplate") or {})
-    last = ago(status["lastScheduleTime"]) if status.get("lastScheduleTime") else NONE
-    return [spec.get("schedule", ""), spec.get("timeZone") or NONE, "True" if spec.get("suspend") else "False", len(status.get("active") or ()),
-            last, ago(_created(obj)), *_containers(template.get("template") or {}), _selector(template.get("selector"))]
-
-
 def _disruption_budget(obj: Object, ago: Ago) -> list[t.Any]:
     spec = _spec(obj)
     least, most = (str(spec[name]) if spec.get(name) is not None else "N/A" for name in ("minAvailable", "maxUnavailable"))
@@ -252,12 +244,6 @@ def _endpoints(obj: Object, ago: Ago) -> list[t.Any]:
         for subset in obj.get("subsets") or () for address in subset.get("addresses") or () for port in subset.get("ports") or ()
     ]
     return [_some(found), ago(_created(obj))]
-
-
-def _endpoint_slice(obj: Object, ago: Ago) -> list[t.Any]:
-    ports = [str(port.get("port", "*")) for port in obj.get("ports") or ()]
-    addresses = [address for endpoint in obj.get("endpoints") or () for address in endpoint.get("addresses") or ()]
-    return [obj.get("addressType", ""), _some(ports) if ports else "<unset>", _some(addresses) if addresses else "<unset>", ago(_created(obj))]
 
 
 _MODES = {"ReadWriteOnce": "RWO", "ReadOnlyMany": "ROX", "ReadWriteMany": "RWX", "ReadWriteOncePod": "RWOP"}
@@ -324,10 +310,6 @@ def _api_service(obj: Object, ago: Ago) -> list[t.Any]:
     return [f"{service.get('namespace')}/{service.get('name')}" if service else "Local", state, ago(_created(obj))]
 
 
-def _network_policy(obj: Object, ago: Ago) -> list[t.Any]:
-    return [_selector(_spec(obj).get("podSelector") or {}), ago(_created(obj))]
-
-
 def _quota(obj: Object, ago: Ago) -> list[t.Any]:
     status = _status(obj)
     hard, used = status.get("hard") or {}, status.get("used") or {}
@@ -378,18 +360,14 @@ BUILTIN: dict[str, Printer] = {
         "Desired:integer Current:integer Ready:integer Up-to-date:integer Available:integer Node_Selector Age +Containers +Images +Selector"), _daemon_set),
     "apps.v1.ControllerRevision": Printer(_columns("Controller Revision Age"), _revision),
     "batch.v1.Job": Printer(_columns("Status Completions Duration Age +Containers +Images +Selector"), _job),
-    "batch.v1.CronJob": Printer(_columns("Schedule Timezone Suspend:boolean Active:integer Last_Schedule Age +Containers +Images +Selector"), _cron_job),
     "policy.v1.PodDisruptionBudget": Printer(_columns("Min_Available Max_Unavailable Allowed_Disruptions:integer Age"), _disruption_budget),
     "rbac.v1.RoleBinding": _BINDING, "rbac.v1.ClusterRoleBinding": _BINDING,
     "rbac.v1.Role": Printer(_CREATED, lambda obj, ago: [_created(obj)]),
     "rbac.v1.ClusterRole": Printer(_CREATED, lambda obj, ago: [_created(obj)]),
     "coordination.v1.Lease": Printer(_columns("Holder Age"), lambda obj, ago: [_spec(obj).get("holderIdentity", ""), ago(_created(obj))]),
     "storage.v1.StorageClass": Printer(_columns("Provisioner ReclaimPolicy VolumeBindingMode AllowVolumeExpansion Age"), _storage_class),
-    "storage.v1.CSINode": Printer(_columns("Drivers:integer Age"), lambda obj, ago: [len(_spec(obj).get("drivers") or ()), ago(_created(obj))]),
     "scheduling.v1.PriorityClass": Printer(_columns("Value:integer Global-Default Age PreemptionPolicy"), lambda obj, ago: [
         obj.get("value", 0), bool(obj.get("globalDefault")), ago(_created(obj)), obj.get("preemptionPolicy", "")]),
-    "networking.v1.NetworkPolicy": Printer(_columns("Pod-Selector Age"), _network_policy),
-    "discovery.v1.EndpointSlice": Printer(_columns("AddressType Ports Endpoints Age"), _endpoint_slice),
     "apiregistration.v1.APIService": Printer(_columns("Service Available Age"), _api_service),
     "admissionregistration.v1.MutatingWebhookConfiguration": _WEBHOOKS,
     "admissionregistration.v1.ValidatingWebhookConfiguration": _WEBHOOKS,

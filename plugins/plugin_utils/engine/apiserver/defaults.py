@@ -44,7 +44,6 @@ _PLAIN: dict[str, Object] = {
         "persistentVolumeClaimRetentionPolicy": {"whenDeleted": "Retain", "whenScaled": "Retain"}}},
     "batch.v1.Job": {"spec": {"parallelism": 1, "completions": 1, "backoffLimit": 6, "completionMode": "NonIndexed", "suspend": False,
                               "podReplacementPolicy": "TerminatingOrFailed"}},
-    "batch.v1.CronJob": {"spec": {"concurrencyPolicy": "Allow", "suspend": False, "successfulJobsHistoryLimit": 3, "failedJobsHistoryLimit": 1}},
     "core.v1.Service": {"spec": {"type": "ClusterIP", "sessionAffinity": "None"}},
     "core.v1.Secret": {"type": "Opaque"},
     "core.v1.Namespace": {"spec": {}},
@@ -138,12 +137,6 @@ def _job(obj: Object) -> None:
     _template(obj["spec"])
 
 
-def _cron_job(obj: Object) -> None:
-    job = obj["spec"].setdefault("jobTemplate", {})
-    job.setdefault("metadata", {})
-    _template(job.setdefault("spec", {}))
-
-
 def _service(obj: Object) -> None:
     spec = obj["spec"]
     if spec["type"] != "ExternalName":
@@ -181,6 +174,6 @@ _SPECIAL: dict[str, t.Callable[[Object], None]] = {
     "core.v1.Pod": _pod, "core.v1.Service": _service, "core.v1.Secret": _secret,
     "apps.v1.Deployment": _workload, "apps.v1.ReplicaSet": _workload, "apps.v1.DaemonSet": _workload, "apps.v1.StatefulSet": _workload,
     "core.v1.ReplicationController": lambda obj: _template(obj.setdefault("spec", {})),
-    "batch.v1.Job": _job, "batch.v1.CronJob": _cron_job, "rbac.v1.RoleBinding": _binding, "rbac.v1.ClusterRoleBinding": _binding,
+    "batch.v1.Job": _job, "rbac.v1.RoleBinding": _binding, "rbac.v1.ClusterRoleBinding": _binding,
     "apiextensions.v1.CustomResourceDefinition": _definition,
 }

@@ -17,7 +17,7 @@ from .resources import Discover, Served, find, owners
 
 _FOREGROUND, _ORPHAN = "foregroundDeletion", "orphan"
 # What is never owned and comes by the thousand.
-_IGNORED = frozenset((("", "events"), ("events.k8s.io", "events")))
+_IGNORED = frozenset((("", "events"),))
 
 
 @dataclasses.dataclass
