@@ -13,10 +13,10 @@ from ..controller import Controller, object_key
 from ..interface import CONTROLLER_REVISIONS, DAEMON_SETS, NODES, PODS, Object
 from . import daemon_set_status as daemons
 from . import pods as pod_status
-from .pod_control import CONTROLLER, PodControl, index_by_controller
+from .pod_control import CONTROLLER, Moments, PodControl, index_by_controller
 from .resources import controller_of
 from .revisions import Revisions
-from .workload_status import REVISION_HASH_LABEL
+from .workload_status import REVISION_HASH_LABEL, matters
 
 _BURST = 250
 
@@ -36,6 +36,7 @@ class DaemonSets(Controller):
     name = "daemon-set-controller"
 
     def setup(self) -> None:
+        self._moments = Moments(self.queue)
         self._control = PodControl(self.cluster, self.clock, "daemonset-controller")
         self._places: dict[str, _Places] = {}
         self._daemon_sets = self.informer(DAEMON_SETS)
@@ -69,13 +70,15 @@ class DaemonSets(Controller):
             if event == "DELETED" or daemons.should_run(places.spec, node) != known:
                 self.queue.add(object_key(daemon_set))
 
-    def _pod_changed(self, event: str, pod: Object, _before: Object | None) -> None:
+    def _pod_changed(self, event: str, pod: Object, before: Object | None) -> None:
         owner = controller_of(pod)
         if owner is not None and owner["kind"] == "DaemonSet":
             self._control.observe(event, pod)
-            self.queue.add((pod["metadata"]["namespace"], owner["name"]))
+            if event == "DELETED" or matters(before, pod):
+                self._moments.add((pod["metadata"]["namespace"], owner["name"]))
 
     async def reconcile(self, key: tuple[str, str]) -> float | None:
+        self._moments.over(key)
         daemon_set = self._daemon_sets.get(key[1], key[0])
         if daemon_set is None or daemon_set["metadata"].get("deletionTimestamp"):
             return None

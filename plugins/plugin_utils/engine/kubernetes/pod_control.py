@@ -11,7 +11,7 @@ import dataclasses
 import typing as t
 
 from ..clock import Clock
-from ..controller import EventRecorder, Informer
+from ..controller import EventRecorder, Informer, Key, WorkQueue
 from ..errors import StatusError
 from ..interface import PODS, Cluster, Object
 from .resources import controller_of
@@ -19,6 +19,8 @@ from .resources import controller_of
 CONTROLLER = "controller"
 """The index of pods, and of anything else, by the uid of what controls them."""
 _PATIENCE = 300.0
+MOMENT = 0.05
+"""Engine seconds in which all that happens to a workload's pods is one thing to look at."""
 
 
 def index_by_controller(informer: Informer) -> None:
@@ -50,6 +52,23 @@ def pod_of(owner: Object, template: Object, labels: t.Mapping[str, str] | None =
         if given.get(key):
             metadata[key] = given[key]
     return {"apiVersion": "v1", "kind": "Pod", "metadata": metadata, "spec": template["spec"]}
+
+
+class Moments:
+    """Queues a workload once for everything that its pods go through in one moment, however many they are."""
+
+    def __init__(self, queue: WorkQueue) -> None:
+        self._queue = queue
+        self._coming: set[Key] = set()
+
+    def add(self, key: Key) -> None:
+        if key not in self._coming:
+            self._coming.add(key)
+            self._queue.add_after(key, MOMENT)
+
+    def over(self, key: Key) -> None:
+        """The workload is being looked at."""
+        self._coming.discard(key)
 
 
 @dataclasses.dataclass

@@ -12,9 +12,9 @@ import typing as t
 
 from ..controller import Controller, object_key
 from ..interface import PODS, REPLICA_SETS, Object
-from .pod_control import CONTROLLER, PodControl, index_by_controller, pod_of
+from .pod_control import CONTROLLER, Moments, PodControl, index_by_controller, pod_of
 from .resources import controller_of
-from .workload_status import availability, first_to_go, is_active
+from .workload_status import availability, first_to_go, is_active, matters
 
 _BURST = 500
 
@@ -38,6 +38,7 @@ class ReplicaSets(Controller):
     name = "replicaset-controller"
 
     def setup(self) -> None:
+        self._moments = Moments(self.queue)
         self._control = PodControl(self.cluster, self.clock, "replicaset-controller")
         self._replica_sets = self.informer(REPLICA_SETS)
         self._pods = self.informer(PODS)
@@ -51,13 +52,15 @@ class ReplicaSets(Controller):
         else:
             self.queue.add(object_key(replica_set))
 
-    def _pod_changed(self, event: str, pod: Object, _before: Object | None) -> None:
+    def _pod_changed(self, event: str, pod: Object, before: Object | None) -> None:
         owner = controller_of(pod)
         if owner is not None and owner["kind"] == "ReplicaSet":
             self._control.observe(event, pod)
-            self.queue.add((pod["metadata"]["namespace"], owner["name"]))
+            if event == "DELETED" or matters(before, pod):
+                self._moments.add((pod["metadata"]["namespace"], owner["name"]))
 
     async def reconcile(self, key: tuple[str, str]) -> float | None:
+        self._moments.over(key)
         replica_set = self._replica_sets.get(key[1], key[0])
         if replica_set is None:
             return None

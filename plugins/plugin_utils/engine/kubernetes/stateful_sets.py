@@ -14,10 +14,10 @@ from ..controller import Controller, object_key
 from ..errors import StatusError
 from ..interface import CONTROLLER_REVISIONS, PERSISTENT_VOLUME_CLAIMS, PODS, STATEFUL_SETS, Object
 from . import pods as pod_status
-from .pod_control import CONTROLLER, PodControl, index_by_controller, pod_of
+from .pod_control import CONTROLLER, Moments, PodControl, index_by_controller, pod_of
 from .resources import controller_of
 from .revisions import Revisions
-from .workload_status import REVISION_HASH_LABEL, availability, available_in, is_active
+from .workload_status import REVISION_HASH_LABEL, availability, available_in, is_active, matters
 
 _POD_NAME, _POD_INDEX = "statefulset.kubernetes.io/pod-name", "apps.kubernetes.io/pod-index"
 
@@ -114,6 +114,7 @@ class StatefulSets(Controller):
     name = "stateful-set-controller"
 
     def setup(self) -> None:
+        self._moments = Moments(self.queue)
         self._control = PodControl(self.cluster, self.clock, "statefulset-controller")
         self._stateful_sets = self.informer(STATEFUL_SETS)
         self._pods = self.informer(PODS)
@@ -130,13 +131,15 @@ class StatefulSets(Controller):
         else:
             self.queue.add(object_key(stateful_set))
 
-    def _pod_changed(self, event: str, pod: Object, _before: Object | None) -> None:
+    def _pod_changed(self, event: str, pod: Object, before: Object | None) -> None:
         owner = controller_of(pod)
         if owner is not None and owner["kind"] == "StatefulSet":
             self._control.observe(event, pod)
-            self.queue.add((pod["metadata"]["namespace"], owner["name"]))
+            if event == "DELETED" or matters(before, pod):
+                self._moments.add((pod["metadata"]["namespace"], owner["name"]))
 
     async def reconcile(self, key: tuple[str, str]) -> float | None:
+        self._moments.over(key)
         stateful_set = self._stateful_sets.get(key[1], key[0])
         if stateful_set is None or stateful_set["metadata"].get("deletionTimestamp"):
             return None

@@ -45,6 +45,19 @@ def is_active(pod: Object) -> bool:
     return not pod_status.is_final(pod) and not pod_status.is_going(pod)
 
 
+def matters(before: Object | None, pod: Object) -> bool:
+    """Whether the pod counts otherwise for its workload than it did: most of what a pod goes through does not."""
+    return before is None or _counts_as(before) != _counts_as(pod)
+
+
+def _counts_as(pod: Object) -> tuple[t.Any, ...]:
+    metadata, ready = pod["metadata"], pod_status.condition(pod, "Ready") or {}
+    return (
+        metadata["uid"], metadata.get("labels"), pod_status.is_going(pod), pod_status.is_final(pod), bool(pod_status.node_of(pod)), ready.get("status"),
+        ready.get("lastTransitionTime") if ready.get("status") == "True" else None,
+    )
+
+
 def available_in(pod: Object, min_ready: int, now: datetime.datetime) -> float | None:
     """Seconds until a pod has been ready for long enough, 0 when it has; None while it is not ready."""
     ready = pod_status.condition(pod, "Ready")

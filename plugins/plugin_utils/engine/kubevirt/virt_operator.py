@@ -100,8 +100,12 @@ class VirtOperator(Controller):
     def _wake(self, _event: str, _obj: Object, _before: Object | None) -> None:
         self.queue.add("kubevirt")
 
-    def _workload(self, _event: str, obj: Object, _before: Object | None) -> None:
-        if obj["metadata"].get("namespace") == self._namespace:
+    def _workload(self, event: str, obj: Object, before: Object | None) -> None:
+        if obj["metadata"].get("namespace") != self._namespace:
+            return
+        # Each pod of a roll-out changes a status; only what is wanted and whether it is there calls for anything.
+        same = before is not None and before["metadata"].get("generation") == obj["metadata"].get("generation")
+        if event == "DELETED" or not same or (before is not None and rolled_out(before) != rolled_out(obj)):
             self.queue.add("kubevirt")
 
     def _drift(self, event: str, obj: Object, _before: Object | None) -> None:

@@ -72,6 +72,7 @@ class Spreading:
         self._pod, self._spec, self._cache = pod, spec, cache
         self._hard = tuple(one for one in constraints if one.hard)
         self._soft = tuple(one for one in constraints if not one.hard)
+        self._found: dict[LabelSelector, collections.Counter[str]] = {}
         self._limits = [self._limit(one) for one in self._hard]
 
     @property
@@ -107,9 +108,9 @@ class Spreading:
             if all(other.key in record.labels for other in together) and self._counted(one, record):
                 counts.setdefault(record.labels[one.key], 0)
                 counted.add(record.name)
-        for other in self._matching(one):
-            if other.node in counted:
-                counts[self._cache.nodes[other.node].labels[one.key]] += 1
+        for name, count in self._by_node(one).items():
+            if name in counted:
+                counts[self._cache.nodes[name].labels[one.key]] += count
         return counts
 
     def _matching(self, one: Constraint) -> t.Iterator[PodRecord]:
@@ -134,11 +135,17 @@ class Spreading:
         least, most = min(known, default=0.0), max(known, default=0.0)
         return [0.0 if value is None else 100.0 if not most else 100.0 * (most + least - value) / most for value in raw]
 
+    def _by_node(self, one: Constraint) -> collections.Counter[str]:
+        # The default constraints count the same pods.
+        if one.selector not in self._found:
+            self._found[one.selector] = collections.Counter(other.node for other in self._matching(one))
+        return self._found[one.selector]
+
     def _by_place(self, one: Constraint) -> dict[str, int]:
         counts: collections.Counter[str] = collections.Counter()
-        for other in self._matching(one):
-            record = self._cache.nodes[other.node]
+        for name, count in self._by_node(one).items():
+            record = self._cache.nodes[name]
             value = record.labels.get(one.key)
             if value is not None and self._counted(one, record):
-                counts[value] += 1
+                counts[value] += count
         return counts
