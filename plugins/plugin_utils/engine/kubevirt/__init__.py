@@ -6,10 +6,10 @@ from __future__ import annotations
 
 from ..apiserver.chain import ApiServer
 from ..clock import Clock
-from ..controller import Controller
+from ..controller import Stoppable
 from ..interface import Cluster
-from . import virt_api, virt_controller
-from .virt_handler import VirtHandler
+from ..kubernetes.runtime import Runtime
+from . import virt_api, virt_controller, virt_handler
 from .virt_operator import VirtOperator
 
 
@@ -18,11 +18,9 @@ def register(api: ApiServer, cluster: Cluster, clock: Clock, namespace: str) -> 
     virt_api.register(api, cluster, clock, namespace)
 
 
-def start(cluster: Cluster, clock: Clock, namespace: str) -> list[Controller]:
+def start(cluster: Cluster, clock: Clock, namespace: str, runtime: Runtime) -> list[Stoppable]:
     """Start them all in the namespace that KubeVirt is installed in; the given cluster is only used to take on identities."""
-    operator, handler = VirtOperator(namespace), VirtHandler(namespace)
+    operator = VirtOperator(namespace)
     operator.start(cluster.as_service_account(namespace, "kubevirt-operator"), clock)
-    # Pods are replaced by the DaemonSet controller; virt-handler itself can't see its DaemonSet.
-    handler.observer = cluster.as_service_account("kube-system", "daemon-set-controller")
-    handler.start(cluster.as_service_account(namespace, "kubevirt-handler"), clock)
-    return [operator, handler, *virt_controller.start(cluster, clock, namespace)]
+    dummy, handlers = virt_handler.start(cluster, clock, namespace, runtime)
+    return [operator, *handlers, *virt_controller.start(cluster, clock, namespace)]

@@ -135,6 +135,21 @@ class Copy:
         scanned = max(0.0, self.guest.memory - self.guest.occupied) - self.zero
         return self.sent + scanned * ZERO_SENT
 
+    def remaining(self, now: float) -> float:
+        """MiB still to send at a moment in what it does at present: quicker than progress()."""
+        rest, took = self.unsent + self.zero, now - self.now
+        if took <= 0.0 or self.phase.final:
+            return rest
+        if self._piece is _Piece.SEND:
+            return max(self.zero, rest - self._speed() * took)
+        if self._piece is _Piece.SCAN:
+            return max(self.unsent, rest - took / ZERO_SCAN)
+        if self._piece is _Piece.WINDOWS:
+            whole = int(took / WINDOW)
+            budget = self.settings.cap * WINDOW
+            return rest - whole * budget - min(budget, (took - whole * WINDOW) * self._speed())
+        return rest
+
     def progress(self, now: float) -> Progress:
         """As of that moment, without going there."""
         seen = self

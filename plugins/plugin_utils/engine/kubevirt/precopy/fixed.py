@@ -29,6 +29,9 @@ class FixedCopy:
         done = 1.0 if self.phase is Phase.COMPLETED else min(1.0, (now - self.began) / self.seconds) if self.seconds > 0.0 else 1.0
         return Progress(self.phase, self.memory, self.memory * (1.0 - done), self.memory * done, 0.0, 1, 0.0)
 
+    def remaining(self, now: float) -> float:
+        return self.progress(now).remaining
+
     def advance(self, until: float) -> None:
         end = self.began + self.seconds
         if not self.phase.final and until >= end:
@@ -37,6 +40,8 @@ class FixedCopy:
             self.now = max(self.now, until)
 
     def advance_to_change(self, until: float) -> float:
+        if self.phase.final:
+            return math.inf
         self.advance(until)
         return self.ended if self.phase is Phase.COMPLETED and self.ended <= until else math.inf
 

@@ -92,6 +92,11 @@ class Network:
         self._share(now)
         return result
 
+    def capacities_changed(self, now: float) -> None:
+        """A link carries another amount from now on."""
+        self.advance(now)
+        self._share(now)
+
     def advance(self, until: float) -> None:
         """Bring all copies to that moment."""
         while self._members:

@@ -1,0 +1,438 @@
+# Copyright: the okd.virt contributors
+# GNU General Public License v3.0 or later (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""virt-handler on all nodes at once, and the virt-launchers that it speaks to: guests start, stop, stand still and move.
+
+Source: KubeVirt pkg/virt-handler/{vm,migration-source,migration-target}.go, pkg/virt-launcher/virtwrap, v1.4.1 and v1.5.3.
+"""
+from __future__ import annotations
+
+import asyncio
+import math
+import typing as t
+
+from ...controller import Controller, EventRecorder, object_key
+from ...errors import StatusError
+from ...interface import NODES, PODS, Cluster, Object
+from ...kubernetes.runtime import Runtime
+from ..virt_controller import conditions, phases, pods
+from ..virt_controller.phases import VIRTUAL_MACHINE_INSTANCES, VIRTUAL_MACHINES
+from . import instance_writes as writes
+from . import loads
+from .migratable import migratable
+from .monitor import Mode, limits
+from .transfers import ABORTED, BROKEN, Key, Outcome, Transfer, Transfers
+
+SECONDS_TO_BOOT = 1.0
+SECONDS_TO_SHUT_DOWN = 2.0
+SECONDS_TO_PREPARE = 0.3
+SECONDS_TO_BEGIN = 0.5
+SECONDS_TO_DETECT = 0.3
+SECONDS_TO_HAND_OVER = 0.2
+SECONDS_TO_FAIL = 1.0
+"""Engine seconds: a guest's start and its shutdown, a migration's target getting ready, its source beginning, the target seeing the
+domain, the source hearing that it is over, and how long a migration that is to fail copies before it does."""
+TIMES_IN_VAIN = 2
+"""A guest that was given up so many times for taking too long no longer drives a jumping clock: it would be tried for ever."""
+_TICK = ("", "")
+_LAUNCHER = ("kubevirt.io", "virt-launcher")
+
+
+class VirtHandler(Controller):
+    """Keys are (namespace, name) of instances, and _TICK for the copies under way."""
+
+    name = "virt-handler"
+
+    def __init__(self, runtime: Runtime) -> None:
+        super().__init__()
+        self.runtime = runtime
+        self.transfers = Transfers(self._capacity)
+        self._due: dict[Key, dict[str, float]] = {}
+        self._terminating: dict[Key, set[str]] = {}
+        self._lost: dict[Key, set[str]] = {}
+        self._ended: set[str] = set()
+        self._failed: dict[Key, int] = {}
+        self._hopeless: dict[Key, int] = {}
+        self._timers: dict[bool, tuple[float, asyncio.Task[None]]] = {}
+
+    def start(self, cluster: Cluster, clock: t.Any, workers: int = 1, informers: t.Any = None) -> None:
+        self.events = EventRecorder(cluster, clock, "virt-handler")
+        super().start(cluster, clock, workers, informers)
+
+    def setup(self) -> None:
+        self.instances = self.informer(VIRTUAL_MACHINE_INSTANCES)
+        self.instances.add_handler(self._instance)
+        self._nodes = self.informer(NODES)
+        # What a virt-handler sees on its node: the launchers and their sockets.
+        self._pods = self.informer(PODS, pods.LAUNCHERS, cluster=self.observer)
+        self._pods.add_index(pods.BY_INSTANCE, pods.instance_uid)
+        self.runtime.on_terminate(_LAUNCHER, self._terminate)
+        self.runtime.on_exit(self._exited)
+        self.runtime.on_node(self._powered)
+
+    async def stop(self) -> None:
+        for dummy, task in self._timers.values():
+            task.cancel()
+        await super().stop()
+
+    # What there is to do
+
+    def _instance(self, event: str, vmi: Object, before: Object | None) -> None:
+        key = object_key(vmi)
+        if event == "DELETED":
+            self._forget(key)
+        elif self._concerns(key, vmi, before):
+            self.queue.add(key)
+
+    def _concerns(self, key: Key, vmi: Object, before: Object | None) -> bool:
+        """Whether anything is to be done for it: an idle guest costs nothing."""
+        phase = phases.phase(vmi)
+        if phase == "Scheduled" or key in self._due or self.transfers.get(key) is not None:
+            return True
+        if phase != "Running":
+            return False
+        state = writes.state(vmi)
+        if state.get("targetNode") and not state.get("completed"):
+            return True
+        if conditions.condition(vmi, "LiveMigratable") is None:
+            return True
+        return before is not None and _volumes(before) != _volumes(vmi)
+
+    def _forget(self, key: Key) -> None:
+        self.transfers.drop(key, self.clock.monotonic())
+        for known in (self._due, self._terminating, self._lost, self._failed, self._hopeless):
+            known.pop(key, None)
+
+    def _terminate(self, pod: Object) -> None:
+        """SIGTERM of a launcher."""
+        key = _key_of(pod)
+        self._terminating.setdefault(key, set()).add(pod["metadata"]["uid"])
+        self.queue.add(key)
+
+    def _exited(self, namespace: str, name: str) -> None:
+        pod = self._pods.get(name, namespace)
+        if pod is None or pod["metadata"]["uid"] in self._ended:
+            return
+        key = _key_of(pod)
+        self._lost.setdefault(key, set()).add(pod["metadata"]["uid"])
+        self.queue.add(key)
+
+    def _powered(self, _node: str, _up: bool) -> None:
+        self.transfers.links_changed(self.clock.monotonic())
+        self.queue.add(_TICK)
+
+    def _elapsed(self, key: Key, step: str, seconds: float) -> bool:
+        """Whether so much engine time has passed since the first time that this was asked; it is asked again then."""
+        due = self._due.setdefault(key, {})
+        now = self.clock.monotonic()
+        if step not in due:
+            due[step] = now + seconds
+            self.queue.add_after(key, seconds)
+            return seconds <= 0
+        return now >= due[step] - 1e-6
+
+    async def reconcile(self, key: Key) -> float | None:
+        if key == _TICK:
+            for told in self.transfers.run(self.clock.monotonic()):
+                self.queue.add(told)
+            self._arm()
+            return None
+        vmi = self.instances.get(key[1], key[0])
+        if key in self._lost:
+            await self._after_exit(key, vmi)
+        if key in self._terminating:
+            await self._shut_down(key, vmi)
+        elif vmi is not None and phases.phase(vmi) == "Scheduled":
+            await self._boot(key, vmi)
+        elif vmi is not None and phases.phase(vmi) == "Running":
+            await self._running(key, vmi)
+        elif vmi is None or phases.is_final(vmi):
+            self._forget(key)
+        return None
+
+    async def _write(self, made: Object) -> Object:
+        return await self.cluster.update(VIRTUAL_MACHINE_INSTANCES, made)
+
+    # Guests that start and end
+
+    def _pod_of(self, vmi: Object) -> Object | None:
+        return pods.current_pod(vmi, self._pods.by_index(pods.BY_INSTANCE, vmi["metadata"]["uid"]))
+
+    async def _boot(self, key: Key, vmi: Object) -> None:
+        pod = self._pod_of(vmi)
+        if pod is None or not self.runtime.alive(pod["metadata"]["uid"]):
+            if not self.runtime.is_down(vmi["status"].get("nodeName", "")):
+                self.queue.add_after(key, 1.0, background=True)
+            return
+        if not self._elapsed(key, f"boot {vmi['metadata']['uid']}", SECONDS_TO_BOOT):
+            return
+        live, storage, method = migratable(vmi, self._nodes.get(vmi["status"]["nodeName"]))
+        now = self.clock.timestamp()
+        made = writes.started(vmi, live, storage, method, (pod.get("status") or {}).get("podIP", ""), now)
+        if vmi["spec"].get("startStrategy") == "Paused":
+            made = writes.paused(made, now)
+        await self._write(made)
+        self._due.pop(key, None)
+        await self.events.event(vmi, "Normal", "Created", "VirtualMachineInstance defined.")
+        await self.events.event(vmi, "Normal", "Started", "VirtualMachineInstance started.")
+        await self._say_not_migratable(vmi, live)
+
+    async def _say_not_migratable(self, vmi: Object, live: Object) -> None:
+        if live["status"] == "False" and vmi["spec"].get("evictionStrategy") == "LiveMigrate":
+            text = f"EvictionStrategy is set but vmi is not migratable; {live['message']}"
+            await self.events.event(vmi, "Warning", "Migrated", text)
+
+    def _exit(self, uid: str, code: int = 0) -> None:
+        """A launcher ends; the kubelet hears of it."""
+        self._ended.add(uid)
+        self.runtime.exited(uid, code)
+        self._ended.discard(uid)
+
+    def _is_home(self, vmi: Object | None, uid: str) -> bool:
+        """Whether the guest runs in the pod with that uid."""
+        if vmi is None or phases.phase(vmi) not in ("Scheduled", "Running"):
+            return False
+        pod = self._pod_of(vmi)
+        return pod is not None and pod["metadata"]["uid"] == uid
+
+    async def _shut_down(self, key: Key, vmi: Object | None) -> None:
+        for uid in sorted(self._terminating[key]):
+            if not self.runtime.alive(uid):
+                self._terminating[key].discard(uid)
+            elif vmi is None or not self._is_home(vmi, uid):
+                self.transfers.end(key, Outcome(BROKEN), self.clock.monotonic())
+                self._terminating[key].discard(uid)
+                self._exit(uid)
+            else:
+                await self._shut_guest_down(key, vmi, uid)
+        if not self._terminating[key]:
+            del self._terminating[key]
+            self.queue.add(key)
+
+    async def _shut_guest_down(self, key: Key, vmi: Object, uid: str) -> None:
+        step = f"down {uid}"
+        if step not in self._due.get(key, {}):
+            await self.events.event(vmi, "Normal", "ShuttingDown", "Signaled Graceful Shutdown")
+        grace = float(vmi["spec"].get("terminationGracePeriodSeconds", 30))
+        if not self._elapsed(key, step, min(grace, SECONDS_TO_SHUT_DOWN)):
+            return
+        self.transfers.end(key, Outcome(BROKEN), self.clock.monotonic())
+        await self._write(writes.ended(vmi, "Succeeded", self.clock.timestamp()))
+        self._terminating[key].discard(uid)
+        self._due.pop(key, None)
+        self._exit(uid)
+        await self.events.event(vmi, "Normal", "Stopped", "The VirtualMachineInstance was shut down.")
+
+    async def _after_exit(self, key: Key, vmi: Object | None) -> None:
+        """A launcher ended without being asked by its virt-handler: killed, or its node was switched off and on."""
+        for uid in sorted(self._lost[key]):
+            if vmi is not None and self._is_home(vmi, uid):
+                vmi = await self._write(writes.ended(vmi, "Failed", self.clock.timestamp()))
+                await self.events.event(vmi, "Warning", "Stopped", "The VirtualMachineInstance crashed.")
+            elif vmi is not None and uid == self._uid_of(vmi, "targetPod"):
+                self.transfers.end(key, Outcome(BROKEN), self.clock.monotonic())
+            self._lost[key].discard(uid)
+        self._lost.pop(key, None)
+
+    def _uid_of(self, vmi: Object, which: str) -> str:
+        """The uid of the pod that the migrationState names."""
+        pod = self._pods.get(writes.state(vmi).get(which) or "", vmi["metadata"]["namespace"])
+        return str(pod["metadata"]["uid"]) if pod is not None else ""
+
+    # Guests that run
+
+    async def _running(self, key: Key, vmi: Object) -> None:
+        state = writes.state(vmi)
+        transfer = self.transfers.get(key)
+        if transfer is not None and transfer.uid != state.get("migrationUid"):
+            self.transfers.drop(key, self.clock.monotonic())
+        if state.get("targetNode") and not state.get("completed"):
+            await self._migrate(key, vmi, state)
+            return
+        if state.get("completed"):
+            self.transfers.drop(key, self.clock.monotonic())
+            self._due.pop(key, None)
+        live, storage, method = migratable(vmi, self._nodes.get(vmi["status"].get("nodeName", "")))
+        made = writes.with_status(writes.with_conditions(vmi, live, storage), migrationMethod=method)
+        if made["status"] != vmi["status"]:
+            await self._write(made)
+            await self._say_not_migratable(vmi, live)
+
+    async def pause(self, namespace: str, name: str, paused: bool) -> None:
+        """What the subresources pause and unpause ask for. Raises StatusError."""
+        vmi = await self.cluster.get(VIRTUAL_MACHINE_INSTANCES, name, namespace)
+        if conditions.is_true(vmi, "Paused") == paused:
+            return
+        self.transfers.pause((namespace, name), paused, self.clock.monotonic())
+        self._arm()
+        await self._write(writes.paused(vmi, self.clock.timestamp()) if paused else writes.unpaused(vmi))
+
+    # Guests that move
+
+    async def _migrate(self, key: Key, vmi: Object, state: Object) -> None:
+        uid = state["migrationUid"]
+        if not state.get("targetNodeAddress"):
+            if not self.runtime.is_down(state["targetNode"]):
+                await self._prepare(key, vmi, state)
+        elif self.runtime.is_down(state["sourceNode"]):
+            return
+        elif not state.get("startTimestamp"):
+            if self.runtime.alive(self._uid_of(vmi, "targetPod")) and self._elapsed(key, f"begin {uid}", SECONDS_TO_BEGIN):
+                made = writes.with_state(vmi, startTimestamp=self.clock.timestamp(), mode=Mode.PRE_COPY.value)
+                await self._write(made)
+                await self._begin(key, made)
+                await self.events.event(vmi, "Normal", "Migrating", "VirtualMachineInstance is migrating.")
+        elif (transfer := self.transfers.get(key)) is None:
+            await self._begin(key, vmi)
+        elif transfer.outcome is not None:
+            await self._end(key, vmi, transfer, transfer.outcome)
+        else:
+            await self._under_way(key, vmi, state, transfer)
+
+    async def _prepare(self, key: Key, vmi: Object, state: Object) -> None:
+        target = self._uid_of(vmi, "targetPod")
+        if not self.runtime.alive(target):
+            return
+        if not self._elapsed(key, f"prepare {state['migrationUid']}", SECONDS_TO_PREPARE):
+            return
+        wanted = loads.trouble(loads.said_of(vmi, await self._machine(vmi)))
+        if wanted.at != "Running" and self._fails(key, wanted):
+            self._exit(target, 1)
+            return
+        node = self._nodes.get(state["targetNode"])
+        address, ports = _address(node), writes.ports(vmi)
+        await self._write(writes.with_state(vmi, targetNodeAddress=address, targetDirectMigrationNodePorts=ports))
+        await self.events.event(vmi, "Normal", "PreparingTarget", "VirtualMachineInstance Migration Target Prepared.")
+        text = f"Migration Target is listening at {address}, on ports: {','.join(ports)}"
+        await self.events.event(vmi, "Normal", "PreparingTarget", text)
+
+    async def _machine(self, vmi: Object) -> Object | None:
+        """The machine of the instance, for what its annotations say of its load."""
+        owner = pods.controller_of(vmi)
+        if self.observer is None or owner is None or owner["kind"] != "VirtualMachine":
+            return None
+        try:
+            return await self.observer.get(VIRTUAL_MACHINES, owner["name"], vmi["metadata"]["namespace"])
+        except StatusError:
+            return None
+
+    def _fails(self, key: Key, wanted: loads.Trouble) -> bool:
+        """Whether this migration is one of those that are to fail."""
+        if wanted.failures < 0:
+            return True
+        if self._failed.get(key, 0) >= wanted.failures:
+            return False
+        self._failed[key] = self._failed.get(key, 0) + 1
+        return True
+
+    async def _begin(self, key: Key, vmi: Object) -> None:
+        state = writes.state(vmi)
+        said = loads.said_of(vmi, await self._machine(vmi))
+        wanted = loads.trouble(said)
+        fails = wanted.at == "Running" and self._fails(key, wanted)
+        now = self.clock.monotonic()
+        self.transfers.begin(
+            key, state["migrationUid"], (state["sourceNode"], state["targetNode"]), loads.copy(vmi, said, now), limits(vmi), now,
+            wanted.hangs, SECONDS_TO_FAIL if fails else math.inf,
+        )
+        if conditions.is_true(vmi, "Paused"):
+            self.transfers.pause(key, True, now)
+        self._arm()
+        self._elapsed(key, f"detect {state['migrationUid']}", SECONDS_TO_DETECT)
+
+    async def _under_way(self, key: Key, vmi: Object, state: Object, transfer: Transfer) -> None:
+        if state.get("abortRequested") and not state.get("abortStatus") and transfer.mode is not Mode.POST_COPY:
+            await self._write(writes.with_state(vmi, abortStatus="Aborting"))
+            await self.events.event(vmi, "Normal", "Migrating", "VirtualMachineInstance is aborting migration.")
+            if self.transfers.end(key, Outcome(ABORTED, aborted=True), self.clock.monotonic()):
+                self._arm()
+                self._elapsed(key, f"abort {transfer.uid}", 0.1)
+            return
+        made = vmi
+        if state.get("mode") != transfer.mode.value:
+            made = writes.with_state(made, mode=transfer.mode.value)
+            if transfer.mode is Mode.PAUSED:
+                made = writes.paused(made, self.clock.timestamp(), "PausedByMigrationMonitor", "VMI was paused by the migration monitor")
+        if not state.get("targetNodeDomainDetected") and self._elapsed(key, f"detect {transfer.uid}", SECONDS_TO_DETECT):
+            made = writes.with_state(made, targetNodeDomainDetected=True)
+        if made is not vmi:
+            await self._write(made)
+
+    async def _end(self, key: Key, vmi: Object, transfer: Transfer, outcome: Outcome) -> None:
+        state, now = writes.state(vmi), self.clock.timestamp()
+        found = conditions.condition(vmi, "Paused")
+        if found is not None and found.get("reason") == "PausedByMigrationMonitor":
+            vmi = writes.unpaused(vmi)
+        if outcome.reason:
+            if state.get("abortStatus") == "Aborting" and not self._elapsed(key, f"abort {transfer.uid}", 0.1):
+                return
+            target = self._uid_of(vmi, "targetPod")
+            await self._write(writes.failed(vmi, outcome.reason, outcome.aborted, now, transfer.mode.value))
+            self._hopeless[key] = self._hopeless.get(key, 0) + 1 if "not completed after" in outcome.reason else 0
+            self._done(key)
+            text = f"VirtualMachineInstance migration uid {transfer.uid} failed. reason:{outcome.reason}"
+            await self.events.event(vmi, "Warning", "Migrated", text)
+            self._exit(target)
+        elif not state.get("targetNodeDomainReadyTimestamp"):
+            await self._write(writes.with_state(vmi, targetNodeDomainDetected=True, targetNodeDomainReadyTimestamp=now))
+        elif self._elapsed(key, f"over {transfer.uid}", SECONDS_TO_HAND_OVER):
+            source = self._uid_of(vmi, "sourcePod")
+            pod = self._pods.get(state.get("targetPod") or "", vmi["metadata"]["namespace"])
+            address = ((pod or {}).get("status") or {}).get("podIP", "")
+            await self._write(writes.handed_over(vmi, address, now, transfer.mode.value))
+            self._hopeless.pop(key, None)
+            self._done(key)
+            await self.events.event(vmi, "Normal", "Migrated", f"The VirtualMachineInstance migrated to node {state['targetNode']}.")
+            self._exit(source)
+
+    def _done(self, key: Key) -> None:
+        self.transfers.drop(key, self.clock.monotonic())
+        self._due.pop(key, None)
+        self._arm()
+
+    # Copies under way
+
+    def _capacity(self, link: str) -> float:
+        dummy, dummy_slash, node = link.partition("/")
+        if not node or self.runtime.is_down(node):
+            return 0.0
+        return loads.link_speed(self._nodes.get(node))
+
+    def _arm(self) -> None:
+        """Be woken when a copy has something to tell, and not before."""
+        now = self.clock.monotonic()
+        hopeless = {key for key, times in self._hopeless.items() if times >= TIMES_IN_VAIN}
+        for background, due in zip((False, True), self.transfers.next_event(now, hopeless), strict=True):
+            before = self._timers.get(background)
+            if before is not None and before[0] == due:
+                continue
+            if before is not None:
+                before[1].cancel()
+                del self._timers[background]
+            if due < math.inf:
+                self._timers[background] = due, asyncio.create_task(self._wake(due - now, background))
+
+    async def _wake(self, seconds: float, background: bool) -> None:
+        await self.clock.sleep(max(0.0, seconds), background=background)
+        self._timers.pop(background, None)
+        self.queue.add(_TICK)
+
+
+def _volumes(vmi: Object) -> t.Any:
+    return (vmi.get("status") or {}).get("volumeStatus")
+
+
+def _key_of(pod: Object) -> Key:
+    """The instance that a launcher belongs to."""
+    metadata = pod["metadata"]
+    return metadata["namespace"], (metadata.get("annotations") or {}).get("kubevirt.io/domain") or ""
+
+
+def _address(node: Object | None) -> str:
+    """The address on which a node's virt-handler listens."""
+    addresses = ((node or {}).get("status") or {}).get("addresses") or ()
+    found = next((entry["address"] for entry in addresses if entry.get("type") == "InternalIP"), None)
+    if found:
+        return str(found)
+    number = sum(ord(letter) * (31 ** (place % 4)) for place, letter in enumerate((node or {}).get("metadata", {}).get("name", "")))
+    return f"192.168.{66 + number // 254 % 64}.{1 + number % 254}"

@@ -1,0 +1,152 @@
+# Copyright: the okd.virt contributors
+# GNU General Public License v3.0 or later (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Every migration whose memory is on its way: the copies with the links that they share, and the monitor of each. No cluster, no clock."""
+from __future__ import annotations
+
+import dataclasses
+import math
+import typing as t
+
+from ..precopy import Copy, FixedCopy, Network, Phase, Progress
+from .monitor import Abort, Limits, Mode, Monitor
+
+Key = tuple[str, str]
+"""Namespace and name of the instance."""
+HORIZON = 86400.0
+"""Seconds ahead; what does not end by then by itself is held to never end."""
+ABORTED = "Live migration aborted "
+BROKEN = "Live migration failed virError(Code=9, Domain=10, Message='operation failed: migration out job: unexpectedly failed')"
+
+
+@dataclasses.dataclass(frozen=True)
+class Outcome:
+    """How a migration ended: without a reason it succeeded."""
+
+    reason: str = ""
+    aborted: bool = False
+
+
+class Transfer:
+    """One of them. `outcome` is None while it goes on."""
+
+    def __init__(self, uid: str, source: str, target: str, copy: Copy | FixedCopy, monitor: Monitor, fails_at: float = math.inf) -> None:
+        self.uid, self.source, self.target, self.copy, self.monitor, self.fails_at = uid, source, target, copy, monitor, fails_at
+        self.mode = Mode.PRE_COPY
+        self.outcome: Outcome | None = None
+
+    @property
+    def deadline(self) -> float:
+        return min(self.monitor.earliest(), self.fails_at)
+
+
+class Transfers:
+    """All of them, by instance. Moments never go back."""
+
+    def __init__(self, capacity: t.Callable[[str], float]) -> None:
+        """capacity says the MiB/s of a link: `out/NODE` or `in/NODE`."""
+        self._network = Network(capacity)
+        self._all: dict[Key, Transfer] = {}
+        self._live: dict[Key, Transfer] = {}
+
+    def __len__(self) -> int:
+        return len(self._all)
+
+    def get(self, key: Key) -> Transfer | None:
+        return self._all.get(key)
+
+    def begin(
+        self, key: Key, uid: str, nodes: tuple[str, str], copy: Copy | FixedCopy, limits: Limits, now: float, hangs: bool = False,
+        fails_after: float = math.inf,
+    ) -> None:
+        """Memory begins to flow from the first node to the second. One that hangs gets nothing through."""
+        self.drop(key, now)
+        made = Transfer(uid, nodes[0], nodes[1], copy, Monitor(limits, now), now + fails_after)
+        self._all[key] = self._live[key] = made
+        links = ["nowhere"] if hangs else [f"out/{nodes[0]}", f"in/{nodes[1]}"]
+        self._network.add(_name(key), copy, links, now)
+
+    def drop(self, key: Key, now: float) -> None:
+        """Nobody asks for it any more."""
+        if self._all.pop(key, None) is not None and self._live.pop(key, None) is not None:
+            self._network.remove(_name(key), now)
+
+    def end(self, key: Key, outcome: Outcome, now: float) -> bool:
+        """End one from outside; False when there is none, or it is past being ended."""
+        transfer = self._live.get(key)
+        if transfer is None or (outcome.aborted and not self._network.change(_name(key), now, lambda copy: copy.cancel(now))):
+            return False
+        self._finish(key, transfer, outcome, now)
+        return True
+
+    def pause(self, key: Key, paused: bool, now: float) -> None:
+        """The guest stands still, or runs again."""
+        if key in self._live:
+            self._network.change(_name(key), now, lambda copy: copy.pause(now, paused))
+
+    def links_changed(self, now: float) -> None:
+        self._network.capacities_changed(now)
+
+    def progress(self, now: float) -> t.Iterator[tuple[Key, Transfer, Progress]]:
+        """Those under way, as they are at that moment."""
+        for key, transfer in self._live.items():
+            yield key, transfer, transfer.copy.progress(now)
+
+    def next_event(self, now: float, hopeless: t.Container[Key] = ()) -> tuple[float, float]:
+        """When run() will have something to say next, infinity when never: something that can still come well, and only another
+        end of those that are held to be hopeless."""
+        idle = min((one.deadline for key, one in self._live.items() if key in hopeless and not one.monitor.limits.assist), default=math.inf)
+        deadline = min((one.deadline for key, one in self._live.items() if key not in hopeless or one.monitor.limits.assist), default=math.inf)
+        change = self._network.next_change(min(deadline, idle, now + HORIZON))
+        return min(deadline, change), idle
+
+    def run(self, now: float) -> list[Key]:
+        """Go on to that moment; whose mode or outcome is another now."""
+        told: list[Key] = []
+        while self._live:
+            limit = min(now, min(transfer.deadline for transfer in self._live.values()))
+            until = min(limit, self._network.next_change(limit))
+            decisions = []
+            for key, transfer in self._live.items():
+                decision = transfer.monitor.watch(until, lambda moment, copy=transfer.copy: _remaining(copy, moment))  # type: ignore[misc]
+                if decision is not None:
+                    decisions.append((key, transfer, decision))
+            self._network.advance(until)
+            for key, transfer, (moment, what) in decisions:
+                if self._decide(key, transfer, what, max(moment, self._network.now)):
+                    told.append(key)
+            for key, transfer in [*self._live.items()]:
+                if transfer.copy.phase is Phase.COMPLETED:
+                    self._finish(key, transfer, Outcome(), until)
+                    told.append(key)
+                elif transfer.fails_at <= until:
+                    self._finish(key, transfer, Outcome(BROKEN), until)
+                    told.append(key)
+            if until >= now:
+                break
+        return told
+
+    def _decide(self, key: Key, transfer: Transfer, what: Mode | Abort, now: float) -> bool:
+        if isinstance(what, Abort):
+            return self.end(key, Outcome(what.reason, aborted=True), now)
+        if what is Mode.POST_COPY:
+            if not self._network.change(_name(key), now, lambda copy: copy.start_post_copy(now)):
+                return False
+        else:
+            self._network.change(_name(key), now, lambda copy: copy.pause(now))
+        transfer.mode = what
+        return True
+
+    def _finish(self, key: Key, transfer: Transfer, outcome: Outcome, now: float) -> None:
+        transfer.outcome = outcome
+        del self._live[key]
+        self._network.remove(_name(key), now)
+
+
+def _remaining(copy: Copy | FixedCopy, moment: float) -> float:
+    copy.advance(moment)
+    return copy.remaining(moment)
+
+
+def _name(key: Key) -> str:
+    return "/".join(key)
