@@ -138,7 +138,8 @@ async def test_what_exits_runs_again_or_stays_ended_as_the_pod_says(engine: Engi
 
 
 async def test_nothing_moves_on_a_node_that_is_off_and_processes_are_lost(engine: Engine) -> None:
-    await engine.admin.create(PODS, _pod("kept"))
+    # Without the toleration it would leave the node after five minutes, which at jumping time is soon.
+    await engine.admin.create(PODS, _pod("kept", tolerations=[{"operator": "Exists"}]))
     await engine.admin.create(PODS, _pod("going", restartPolicy="Never"))
     for name in ("kept", "going"):
         await _until(engine, name, lambda pod: pod["status"]["phase"] == "Running")
