@@ -18,12 +18,14 @@ from ansible_collections.okd.virt.plugins.plugin_utils.engine.interface import (
     POD_DISRUPTION_BUDGETS,
     PODS,
     Object,
+    Ref,
 )
 
 from ..support.migration_history import Seen, history
 from ..support.node_agent import VMIMS, VMIS, NodeAgent
 
 WATCHED = (VMIMS, VMIS, PODS, POD_DISRUPTION_BUDGETS, EVENTS)
+HYPERCONVERGEDS = Ref("hco.kubevirt.io", "v1beta1", "hyperconvergeds")
 FINAL = ("Succeeded", "Failed")
 
 
@@ -48,7 +50,7 @@ class Migrating:
             with contextlib.suppress(asyncio.CancelledError):
                 await task
 
-    async def _follow(self, ref: t.Any, version: str) -> None:
+    async def _follow(self, ref: Ref, version: str) -> None:
         async for event in self.engine.admin.watch(ref, self.namespace, version):
             if event.type != "BOOKMARK":
                 self.seen.append((self.now, ref.plural, event.type, event.object))
@@ -85,7 +87,7 @@ class Migrating:
     async def until(self, holds: Callable[[], t.Awaitable[t.Any]], seconds: float = 20.0) -> t.Any:
         """The first true answer; `seconds` are real ones."""
         async with asyncio.timeout(seconds):
-            while not (value := await holds()):
+            while not (value := await holds()):  # noqa: ASYNC110
                 await asyncio.sleep(0.002)
             return value
 
@@ -116,12 +118,17 @@ class Migrating:
         await self.engine.clock.sleep(seconds)
         await asyncio.sleep(0.01)
 
-    async def settings(self, **migrations: t.Any) -> None:
-        """Set fields of the KubeVirt object's migration settings."""
-        found = (await self.engine.admin.list(KUBEVIRTS)).items[0]["metadata"]
-        patch = {"spec": {"configuration": {"migrations": migrations}}}
-        owner = self.engine.admin
-        await owner.patch(KUBEVIRTS, found["name"], patch, found["namespace"])
+    async def settings(self, **limits: int) -> None:
+        """Set fields of HyperConverged's liveMigrationConfig and wait until KubeVirt has them."""
+        found = (await self.engine.admin.list(HYPERCONVERGEDS)).items[0]["metadata"]
+        patch = {"spec": {"liveMigrationConfig": limits}}
+        await self.engine.admin.patch(HYPERCONVERGEDS, found["name"], patch, found["namespace"])
+
+        async def heard() -> bool:
+            spec = (await self.engine.admin.list(KUBEVIRTS)).items[0]["spec"]
+            return bool(limits.items() <= spec.get("configuration", {}).get("migrations", {}).items())
+
+        await self.until(heard)
 
     async def cordon(self, *nodes: str) -> None:
         for node in nodes:

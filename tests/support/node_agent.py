@@ -16,7 +16,7 @@ import typing as t
 from ansible_collections.okd.virt.plugins.plugin_utils.engine.controller import EventRecorder
 from ansible_collections.okd.virt.plugins.plugin_utils.engine.engine import Engine
 from ansible_collections.okd.virt.plugins.plugin_utils.engine.errors import StatusError
-from ansible_collections.okd.virt.plugins.plugin_utils.engine.interface import PODS, Object, Ref
+from ansible_collections.okd.virt.plugins.plugin_utils.engine.interface import NODES, PODS, Object, Ref
 
 VMIS = Ref("kubevirt.io", "v1", "virtualmachineinstances")
 VMIMS = Ref("kubevirt.io", "v1", "virtualmachineinstancemigrations")
@@ -33,6 +33,8 @@ class Script:
     copy: float = 5.2
     hand_over: float = 0.3
     failure: str = ""
+    touches: bool = False
+    """Write to the source node a second after a failure, as anything may: it wakes the evacuation controller."""
 
 
 class NodeAgent:
@@ -60,6 +62,7 @@ class NodeAgent:
 
     async def __aenter__(self) -> NodeAgent:
         self._watch = asyncio.create_task(self._follow())
+        self._tasks["heartbeats"] = asyncio.create_task(self._beat())
         return self
 
     async def __aexit__(self, *_exception: object) -> None:
@@ -68,6 +71,15 @@ class NodeAgent:
                 task.cancel()
                 with contextlib.suppress(asyncio.CancelledError):
                     await task
+
+    async def _beat(self) -> None:
+        nodes = [node["metadata"] for node in (await self._engine.admin.list(NODES)).items]
+        workers = [node["name"] for node in nodes if "kubevirt.io/schedulable" in node["labels"]]
+        while True:
+            await self._clock.sleep(60, background=True)
+            for name in workers:
+                annotations = {"kubevirt.io/heartbeat": self._clock.timestamp()}
+                await self._cluster.patch(NODES, name, {"metadata": {"annotations": annotations}})
 
     async def _follow(self) -> None:
         listed = await self._engine.admin.list(VMIMS)
@@ -112,7 +124,7 @@ class NodeAgent:
         return False
 
     async def _failed(self, namespace: str, name: str, uid: str, reason: str, *, aborted: bool) -> None:
-        ended = {"abortStatus": "Succeeded"} if aborted else {}
+        ended: dict[str, t.Any] = {"abortStatus": "Succeeded"} if aborted else {}
         vmi = await self._report(
             namespace, name, uid, completed=True, failed=True, failureReason=reason, endTimestamp=self._clock.timestamp(), **ended
         )
@@ -122,6 +134,10 @@ class NodeAgent:
         await self._events.event(vmi, "Warning", "Migrated", text)
         await self._clock.sleep(0.3)
         await self._exit(vmi["status"]["migrationState"]["targetPod"], namespace)
+        if self.scripts.get(name, self.default).touches:
+            await self._clock.sleep(0.7)
+            touched = {"metadata": {"annotations": {"example.com/touched": self._clock.timestamp()}}}
+            await self._engine.admin.patch(NODES, vmi["status"]["nodeName"], touched)
 
     async def _succeeded(self, namespace: str, name: str, uid: str, script: Script) -> None:
         now = self._clock.timestamp()
