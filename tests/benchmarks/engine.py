@@ -18,9 +18,9 @@ from pathlib import Path
 from ansible_collections.okd.virt.plugins.plugin_utils.engine import process
 
 from ..support.paths import REPOSITORY
+from ..support.raw_client import Connection, cpu_seconds, resident_bytes, side_by_side
 from .local_writes import microseconds_per_write
 from .measuring import Entry
-from .raw_client import Connection, cpu_seconds, resident_bytes, side_by_side
 
 VMS, NODES = 20_000, 1_000
 REQUESTS, WRITES, CLIENTS, ROUNDS = 4_000, 1_500, 4, 3
@@ -167,7 +167,7 @@ def _watch(served: Served, path: str, write: Callable[[Connection, int], None], 
     side_by_side([*(read(watch) for watch in watches), write_all])
     cost = (cpu_seconds(served.pid) - began) / (EVENTS * WATCHERS)
     for watch in watches:
-        watch.__exit__(None, None, None)
+        watch.close()
     return cost
 
 

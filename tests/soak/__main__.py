@@ -15,7 +15,7 @@ import time
 from collections.abc import Callable
 
 from ..support.paths import BUILD
-from . import procedure_kill
+from . import fuzz, procedure_kill
 from .engine_kill import run as kill_engine
 from .report import Report
 
@@ -33,9 +33,14 @@ def _engine_kill(seed: int, quick: bool) -> Report:
     return kill_engine(QUICK_ENGINE_KILLS if quick else ENGINE_KILLS, seed)
 
 
+def _fuzz(seed: int, quick: bool) -> Report:
+    return fuzz.run(fuzz.QUICK if quick else fuzz.REQUESTS, seed)
+
+
 SOAKS: dict[str, Callable[[int, bool], Report]] = {
     procedure_kill.NAME: _procedure_kill,
     "engine_kill": _engine_kill,
+    fuzz.NAME: _fuzz,
 }
 
 

@@ -12,6 +12,7 @@ import ssl
 import typing as t
 
 with contextlib.suppress(ImportError):
+    import multidict
     from aiohttp import web
 
 from . import errors
@@ -85,7 +86,7 @@ class Server:
         received = log.received() if log is not None else ("", 0.0)
         self._clock.activity()
         body = await _body(raw) if raw.can_read_body else b""
-        request = Request(raw.method, raw.raw_path, raw.headers, body, _peer_certificate(raw), raw.remote or "")
+        request = Request(raw.method, raw.raw_path, _headers(raw), body, _peer_certificate(raw), raw.remote or "")
         answer = await self._api.handle(request)
         if isinstance(answer, WatchResponse):
             if log is not None:
@@ -127,6 +128,14 @@ class Server:
         return response
 
 
+def _headers(raw: web.BaseRequest) -> t.Any:
+    """The headers, in which what is no UTF-8 is marked as such: it may become part of objects and answers."""
+    if all(value.isascii() for value in raw.headers.values()):
+        return raw.headers
+    readable = ((name, value.encode("utf-8", "surrogateescape").decode("utf-8", "replace")) for name, value in raw.headers.items())
+    return multidict.CIMultiDict(readable)
+
+
 async def _body(raw: web.BaseRequest) -> bytes:
     """All of the body, up to the limit that only abuse reaches: one read gives no more than what has arrived."""
     chunks, length = [], 0
@@ -137,7 +146,8 @@ async def _body(raw: web.BaseRequest) -> bytes:
 
 
 def _plain(answer: Response) -> web.Response:
-    return web.Response(status=answer.status, body=answer.body, headers={**answer.headers, "Content-Type": answer.content_type})
+    headers = {**answer.headers, "Content-Type": answer.content_type} if answer.content_type else answer.headers
+    return web.Response(status=answer.status, body=answer.body, headers=headers)
 
 
 def _peer_certificate(raw: web.BaseRequest) -> bytes | None:

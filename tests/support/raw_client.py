@@ -6,7 +6,7 @@ import os
 import socket
 import ssl
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from urllib.parse import urlsplit
@@ -16,10 +16,14 @@ from kubernetes import client, config
 _TIMEOUT = 120.0
 
 
+class Closed(AssertionError):
+    """The server has closed the connection."""
+
+
 class Connection:
     """One connection to the server of a kubeconfig, as its user."""
 
-    def __init__(self, kubeconfig: Path) -> None:
+    def __init__(self, kubeconfig: Path, timeout: float = _TIMEOUT) -> None:
         configuration = client.Configuration()
         config.load_kube_config(str(kubeconfig), client_configuration=configuration)  # type: ignore[no-untyped-call]
         assert configuration.cert_file is not None
@@ -27,7 +31,7 @@ class Connection:
         context.load_cert_chain(configuration.cert_file, configuration.key_file)
         where = urlsplit(configuration.host)
         assert where.hostname is not None
-        plain = socket.create_connection((where.hostname, where.port or 443), timeout=_TIMEOUT)
+        plain = socket.create_connection((where.hostname, where.port or 443), timeout=timeout)
         plain.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self._socket = context.wrap_socket(plain, server_hostname=where.hostname)
         self._host = where.netloc
@@ -37,27 +41,61 @@ class Connection:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self.close()
+
+    def close(self) -> None:
         self._socket.close()
 
-    def send(self, method: str, path: str, body: bytes = b"", content_type: str = "application/json") -> None:
+    def send(
+        self, method: str, path: str, body: bytes = b"", content_type: str = "application/json", headers: Mapping[str, str] | None = None
+    ) -> None:
         """One request, whose answer is read by itself."""
-        head = f"{method} {path} HTTP/1.1\r\nHost: {self._host}\r\nAccept: application/json\r\n"
+        given = {"Host": self._host, "Accept": "application/json", **(headers or {})}
         if body:
-            head += f"Content-Type: {content_type}\r\nContent-Length: {len(body)}\r\n"
-        self._socket.sendall(head.encode() + b"\r\n" + body)
+            given |= {"Content-Type": content_type, "Content-Length": str(len(body))}
+        head = f"{method} {path} HTTP/1.1\r\n" + "".join(f"{name}: {value}\r\n" for name, value in given.items())
+        self._socket.sendall(head.encode("latin-1", "replace") + b"\r\n" + body)
+
+    def send_raw(self, data: bytes) -> None:
+        """Bytes as they are."""
+        self._socket.sendall(data)
 
     def request(self, method: str, path: str, body: bytes = b"", content_type: str = "application/json") -> bytes:
         """The body of the answer; anything but success is an AssertionError."""
         self.send(method, path, body, content_type)
+        status, content = self.answer(method)
+        assert 200 <= status < 300, content[:500]
+        return content
+
+    def answer(self, method: str = "GET") -> tuple[int, bytes]:
+        """Status and body of the next answer. Raises Closed when the server closes instead."""
         head, rest = self._until(b"\r\n\r\n").split(b"\r\n\r\n", 1)
         status = int(head.split(b" ", 2)[1])
         lines = dict(line.lower().split(b":", 1) for line in head.split(b"\r\n")[1:])
+        if method == "HEAD" or status in (204, 304):
+            self._buffer = rest
+            return status, b""
+        if b"chunked" in lines.get(b"transfer-encoding", b""):
+            return status, self._chunks(rest)
         length = int(lines[b"content-length"])
         while len(rest) < length:
             rest += self._more()
         self._buffer = rest[length:]
-        assert 200 <= status < 300, rest[:500]
-        return rest[:length]
+        return status, rest[:length]
+
+    def _chunks(self, rest: bytes) -> bytes:
+        content = b""
+        while True:
+            while b"\r\n" not in rest:
+                rest += self._more()
+            size, rest = rest.split(b"\r\n", 1)
+            length = int(size, 16) + 2
+            while len(rest) < length:
+                rest += self._more()
+            content, rest = content + rest[: length - 2], rest[length:]
+            if length == 2:
+                self._buffer = rest
+                return content
 
     def lines_until(self, marker: bytes, count: int) -> None:
         """Read a stream until the marker has come so many times."""
@@ -75,7 +113,8 @@ class Connection:
 
     def _more(self) -> bytes:
         chunk = self._socket.recv(262144)
-        assert chunk, "the server has closed the connection"
+        if not chunk:
+            raise Closed("the server has closed the connection")
         return chunk
 
 
