@@ -31,6 +31,7 @@ def definition(plural: str, *versions: dict[str, t.Any], **spec: t.Any) -> dict[
 def shapes(admin: Api) -> Iterator[str]:
     """A kind with two versions that are the same but for their names."""
     made = admin.expect(201, "POST", DEFINITIONS, definition("shapes", VERSION, {**VERSION, "name": "v2", "storage": False}))
+    assert made["status"] == {"conditions": None, "acceptedNames": {"plural": "", "kind": ""}, "storedVersions": ["v1"]}
     yield f"{DEFINITIONS}/{made['metadata']['name']}"
     admin.request("DELETE", f"{DEFINITIONS}/{made['metadata']['name']}")
 

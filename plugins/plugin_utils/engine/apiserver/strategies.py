@@ -49,6 +49,9 @@ def prepare_for_create(kind: Kind, obj: Object) -> None:
         finalizers = obj.setdefault("spec", {}).setdefault("finalizers", [])
         if "kubernetes" not in finalizers:
             finalizers.append("kubernetes")
+    elif resource == ("apiextensions.k8s.io", "customresourcedefinitions"):
+        stored = [version["name"] for version in (obj.get("spec") or {}).get("versions") or () if version.get("storage")]
+        obj.setdefault("status", {"conditions": None, "acceptedNames": {"plural": "", "kind": ""}, "storedVersions": stored})
     elif resource == ("", "pods"):
         obj["status"] = {"phase": "Pending", "qosClass": qos_class(obj)}
 
