@@ -64,7 +64,8 @@ def test_a_whole_update(case: Case, start: Callable[..., Api]) -> None:
     update.finished()
     namespaces = sorted(one["metadata"]["name"] for one in api.items("/api/v1/namespaces"))
     eventually(lambda: shown(api) == dict.fromkeys(case.names, namespaces), 10)
-    eventually(lambda: {kind for kind, _where, _name in written(api, 0.3)} <= {"v1/nodes"}, 20)
+    eventually(lambda: moved(api), 60)
+    eventually(lambda: {kind for kind, _where, _name in written(api, 0.3)} <= {"v1/nodes"}, 60)
     story = Story(update.told())
     plans(update, story)
     for old, new in zip(case.replaced, case.names, strict=True):
@@ -76,6 +77,20 @@ def test_a_whole_update(case: Case, start: Callable[..., Api]) -> None:
     assert [one["message"] for one in recorded if one["reason"] == "UpgradeHCO"] == [
         f"Upgrading the HyperConverged to version {update.target}", f"Successfully upgraded to version {update.target}",
     ]
+
+
+def moved(api: Api) -> bool:
+    """Whether all that can be migrated to the new virt-launcher has been, and the KubeVirt object counts the rest."""
+    left = api.items("/apis/kubevirt.io/v1/virtualmachineinstances?labelSelector=kubevirt.io/outdatedLauncherImage")
+    (kubevirt,) = api.items("/apis/kubevirt.io/v1/kubevirts")
+    failed = {
+        (one["metadata"]["namespace"], one["spec"]["vmiName"]) for one in api.items("/apis/kubevirt.io/v1/virtualmachineinstancemigrations")
+        if (one.get("status") or {}).get("phase") == "Failed"
+    }
+    stuck = [
+        condition(one, "LiveMigratable")["status"] == "False" or (one["metadata"]["namespace"], one["metadata"]["name"]) in failed for one in left
+    ]
+    return all(stuck) and kubevirt["status"]["outdatedVirtualMachineInstanceWorkloads"] == len(left)
 
 
 def shown(api: Api) -> dict[str, list[str]]:
