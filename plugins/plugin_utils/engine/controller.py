@@ -54,11 +54,11 @@ class WorkQueue:
             self._ready.append(key)
             self._wake.set()
 
-    def add_after(self, key: Key, seconds: float, background: bool = False) -> None:
-        """Add a key when so much engine time has passed; `background` as in Clock.sleep."""
+    def add_after(self, key: Key, seconds: float, background: bool = False) -> asyncio.Task[None] | None:
+        """Add a key when so much engine time has passed; `background` as in Clock.sleep. Returns what can be cancelled, unless it is done."""
         if seconds <= 0:
             self.add(key)
-            return
+            return None
 
         async def later() -> None:
             await self._clock.sleep(seconds, background=background)
@@ -67,6 +67,7 @@ class WorkQueue:
         task = asyncio.create_task(later())
         self._delayed.add(task)
         task.add_done_callback(self._delayed.discard)
+        return task
 
     def failed(self, key: Key) -> None:
         """Try again, each time after twice as long. A failure alone never makes a jumping clock jump."""

@@ -10,6 +10,7 @@ from ..interface import Cluster
 from .daemon_sets import DaemonSets
 from .deployments import Deployments
 from .disruption import DisruptionController
+from .event_expiry import EventExpiry
 from .garbage_collection import GarbageCollector
 from .kubelet import Kubelet
 from .namespaces import NamespaceController, RootCertificatePublisher
@@ -24,6 +25,7 @@ from .scheduler import Scheduler
 from .service_accounts import ServiceAccountController
 from .stateful_sets import StatefulSets
 
+API_SERVER = "system:apiserver"
 MANAGER = "system:kube-controller-manager"
 SCHEDULER = "system:kube-scheduler"
 NAMESPACE = "kube-system"
@@ -57,6 +59,9 @@ def start(cluster: Cluster, clock: Clock, discover: Discover, certificate_author
         controller.observer = manager
         controller.start(cluster.as_service_account(NAMESPACE, account), clock, informers=informers)
         started.append(controller)
+    expiry = EventExpiry()
+    expiry.start(cluster.as_user(API_SERVER, ("system:masters",)), clock, informers=informers)
+    started.append(expiry)
     scheduler = Scheduler()
     scheduler.start(cluster.as_user(SCHEDULER).with_user_agent("kube-scheduler"), clock, informers=informers)
     started.append(scheduler)

@@ -7,6 +7,7 @@ Source: Kubernetes pkg/kubelet/{kubelet,pod_workers}.go, pkg/kubelet/status/stat
 """
 from __future__ import annotations
 
+import asyncio
 import typing as t
 
 from ..controller import Controller
@@ -33,6 +34,7 @@ class Kubelet(Controller):
         self._addresses = 0
         self._starting: dict[str, float] = {}
         self._stopping: dict[str, float] = {}
+        self._timers: dict[str, tuple[float, asyncio.Task[None] | None]] = {}
 
     def setup(self) -> None:
         self._nodes = self.informer(NODES)
@@ -40,7 +42,7 @@ class Kubelet(Controller):
         self._pods.add_index("node", _node)
         self._pods.add_handler(self._changed)
         self._nodes.add_handler(self._node_changed)
-        self._runtime.on_exit(lambda namespace, name: self.queue.add((namespace, name)))
+        self._runtime.on_exit(self._ended)
         self._runtime.on_node(self._power)
 
     def _changed(self, event: str, pod: Object, _before: Object | None) -> None:
@@ -48,6 +50,7 @@ class Kubelet(Controller):
             uid = pod["metadata"]["uid"]
             self._starting.pop(uid, None)
             self._stopping.pop(uid, None)
+            self._stop_timer(uid)
             self._runtime.forget(uid)
         elif pods.node_of(pod) and (not pods.is_final(pod) or pods.is_going(pod)):
             self._note_address(pod)
@@ -125,7 +128,8 @@ class Kubelet(Controller):
             if self._runtime.exit_code(uid) is None:
                 left = self._left(pod, answered)
                 if left > 0:
-                    return left
+                    self._look_in(pod, left)
+                    return None
                 self._runtime.exited(uid, _KILLED if answered else 0)
             await self._write(pod, pods.ended(pod, self._runtime.exit_code(uid) or 0, self.clock.timestamp()))
             # The object goes with the next look: whoever follows the pod sees how it ended.
@@ -133,6 +137,27 @@ class Kubelet(Controller):
         if not metadata.get("finalizers"):
             await self._node_cluster(pod).delete(PODS, metadata["name"], metadata["namespace"], uid=uid, grace_period=0)
         return None
+
+    def _ended(self, namespace: str, name: str) -> None:
+        pod = self._pods.get(name, namespace)
+        if pod is not None:
+            self._stop_timer(pod["metadata"]["uid"])
+        self.queue.add((namespace, name))
+
+    def _look_in(self, pod: Object, seconds: float) -> None:
+        """Look at a pod again when its time is over, unless it ends before: time then has nothing to hurry to."""
+        metadata, due = pod["metadata"], self.clock.monotonic() + seconds
+        uid = metadata["uid"]
+        known, timer = self._timers.get(uid, (0.0, None))
+        if timer is not None and not timer.done() and known <= due:
+            return
+        self._stop_timer(uid)
+        self._timers[uid] = due, self.queue.add_after((metadata["namespace"], metadata["name"]), seconds)
+
+    def _stop_timer(self, uid: str) -> None:
+        timer = self._timers.pop(uid, (0.0, None))[1]
+        if timer is not None:
+            timer.cancel()
 
     def _left(self, pod: Object, answered: bool) -> float:
         """Engine seconds until the containers have ended by themselves, or are killed."""

@@ -123,6 +123,21 @@ async def test_who_answers_for_a_pod_ends_it_or_it_is_killed_when_grace_is_over(
     assert engine.clock.monotonic() - began < 59 if answers else engine.clock.monotonic() - began >= 59
 
 
+async def test_time_does_not_hurry_to_the_end_of_a_grace_that_nobody_needs(engine: Engine) -> None:
+    told: list[str] = []
+    engine.runtime.on_terminate(("role", "quick"), lambda pod: told.append(pod["metadata"]["uid"]))
+    await engine.admin.create(PODS, _pod("quick", {"role": "quick"}, terminationGracePeriodSeconds=3600, restartPolicy="Never"))
+    await _until(engine, "quick", lambda pod: pod["status"]["phase"] == "Running")
+    await engine.admin.delete(PODS, "quick", "default")
+    async with asyncio.timeout(10):
+        while not told:  # noqa: ASYNC110
+            await asyncio.sleep(0)
+    engine.runtime.exited(told[0])
+    await _gone(engine, "quick")
+    await asyncio.sleep(0.1)
+    assert engine.clock.monotonic() < 600
+
+
 async def test_what_exits_runs_again_or_stays_ended_as_the_pod_says(engine: Engine) -> None:
     await engine.admin.create(PODS, _pod("again"))
     await engine.admin.create(PODS, _pod("once", restartPolicy="Never"))
