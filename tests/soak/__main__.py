@@ -15,7 +15,7 @@ import time
 from collections.abc import Callable
 
 from ..support.paths import BUILD
-from . import fuzz, procedure_kill
+from . import fuzz, limits, procedure_kill
 from .engine_kill import run as kill_engine
 from .report import Report
 
@@ -37,10 +37,15 @@ def _fuzz(seed: int, quick: bool) -> Report:
     return fuzz.run(fuzz.QUICK if quick else fuzz.REQUESTS, seed)
 
 
+def _limits(seed: int, quick: bool) -> Report:
+    return limits.run(limits.QUICK_MACHINES if quick else limits.MACHINES, seed)
+
+
 SOAKS: dict[str, Callable[[int, bool], Report]] = {
     procedure_kill.NAME: _procedure_kill,
     "engine_kill": _engine_kill,
     fuzz.NAME: _fuzz,
+    limits.NAME: _limits,
 }
 
 
