@@ -75,7 +75,9 @@ def test_a_deployment_comes_up_and_renews_itself_within_its_bounds(workloads: Wo
     assert first["metadata"]["name"] == f"web-{digest}"
     pod = workloads.of("web")[0]
     assert pod["metadata"]["ownerReferences"][0]["kind"] == "ReplicaSet"
-    assert pod["metadata"]["labels"] == {"app": "web", "pod-template-hash": digest}
+    assert {"app": "web", "pod-template-hash": digest}.items() <= pod["metadata"]["labels"].items()
+    # A bound pod says in which zone it is.
+    assert set(pod["metadata"]["labels"]) == {"app", "pod-template-hash", "topology.kubernetes.io/zone"}
     assert pod["metadata"]["name"].startswith(f"web-{digest}-")
     assert len({one["spec"]["nodeName"] for one in workloads.of("web")}) == 4
     assert workloads.messages("web", "ScalingReplicaSet") == [f"Scaled up replica set web-{digest} from 0 to 4"]

@@ -164,9 +164,7 @@ class Writer:
             metadata["generation"] = old_metadata.get("generation", 0) + 1
         escalation.check(self.authorizer, call.user, kind, call.namespace, new, old)
         causes = _finalizer_causes(old_metadata, metadata)
-        if subresource != "binding":
-            # What a binding changes is what nobody else may.
-            causes += validate_update(kind, new, old)
+        causes += validate_update(kind, new, old)
         if causes:
             raise errors.invalid(kind, call.name, causes)
         if _without_managers(new) == _without_managers(old) and (not applied or _managers(new) == _managers(old)):

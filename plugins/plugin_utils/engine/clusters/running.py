@@ -19,6 +19,8 @@ from ..kubernetes.scheduler.cache import Cache
 from ..kubernetes.scheduler.nodes import PodRecord
 from ..kubernetes.workload_status import template_hash
 
+_TOPOLOGY = ("topology.kubernetes.io/zone", "topology.kubernetes.io/region")
+
 
 class Running:
     """Makes workloads whose pods all run already. Knows the nodes and pods from when it was made, and what it makes."""
@@ -58,17 +60,28 @@ class Running:
         by_node = {name: [await self._run(daemons.pod_for(made, spec, name, digest), name)] for name, (run, dummy) in nodes.items() if run}
         return await self._status(DAEMON_SETS, made, daemons.status_of(made, by_node, nodes, digest, self._clock.now())[0])
 
+    async def pod(self, wanted: Object, node: str) -> Object:
+        """A pod of nobody's, running on that node."""
+        return await self._run(wanted, node)
+
     async def _run(self, wanted: Object, node: str = "") -> Object:
         """Raises RuntimeError with the pod's name when no node takes it."""
         node = node or self._algorithm.schedule(wanted).node
         if not node:
             raise RuntimeError(f"no node of the sample cluster takes a pod of {wanted['metadata'].get('generateName') or wanted['metadata']['name']}")
-        made = await self._cluster.create(PODS, {**wanted, "spec": {**wanted["spec"], "nodeName": node}})
+        held = self._cache.nodes[node]
+        labels = {**wanted["metadata"]["labels"], **{key: held.labels[key] for key in _TOPOLOGY if key in held.labels}}
+        made = await self._cluster.create(
+            PODS, {**wanted, "metadata": {**wanted["metadata"], "labels": labels}, "spec": {**wanted["spec"], "nodeName": node}}
+        )
         self._cache.put_pod(PodRecord.of(made))
         self._addresses += 1
         address = f"10.{128 + (self._addresses >> 16)}.{(self._addresses >> 8) & 255}.{self._addresses & 255}"
         now = self._clock.timestamp()
         status = pods.running(made, address, now)
+        host = next((one["address"] for one in (held.node or {})["status"]["addresses"] if one["type"] == "InternalIP"), "")
+        if host:
+            status.update(hostIP=host, hostIPs=[{"ip": host}])
         status["conditions"].append({"type": "PodScheduled", "status": "True", "lastProbeTime": None, "lastTransitionTime": now})
         return await self._status(PODS, made, status)
 
