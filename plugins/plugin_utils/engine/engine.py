@@ -156,7 +156,7 @@ class Engine:
             await bootstrap(self.api)
             await self.sample.build(self.admin, self.clock)
         # Nobody has seen what came before: a watch from there is too old, as on a cluster that has run for long.
-        self.store.compact()
+        self.store.begin_watches()
         if self._journal is not None:
             self.store.keep(self._journal, self.about)
 

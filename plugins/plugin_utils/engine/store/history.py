@@ -108,8 +108,12 @@ class History:
     """The retained events of every resource."""
 
     def __init__(self, version: int) -> None:
-        self._beginning = version
+        self._beginning = self._watches_from = version
         self._logs: dict[ResourceKey, _Log] = {}
+
+    def begin_watches(self, version: int) -> None:
+        """No watch starts before this version; lists at an older one go on as long as it is retained."""
+        self._watches_from = version
 
     def _log(self, resource: ResourceKey) -> _Log:
         log = self._logs.get(resource)
@@ -132,6 +136,9 @@ class History:
         return iter([events[index] for index in range(start, len(events))])
 
     def subscribe(self, resource: ResourceKey, namespace: str | None, since: int) -> Subscription:
+        """Raises Expired."""
+        if since < self._watches_from:
+            raise Expired(f"too old resource version: {since} ({self._watches_from})")
         log = self._log(resource)
         subscription = Subscription(log, namespace, self.after(resource, since))
         log.subscriptions.add(subscription)

@@ -182,6 +182,10 @@ class Store:
         """Every change of a resource after the version `since`. Raises Expired."""
         return self._history.subscribe(resource, namespace, since)
 
+    def begin_watches(self) -> None:
+        """A watch from before is too old, as on a server that was started now; a list at an older version is not."""
+        self._history.begin_watches(self._version)
+
     def compact(self) -> None:
         """Forget what happened so far: older versions are Expired from now on."""
         self._history.compact(self._version)

@@ -143,6 +143,19 @@ def test_what_is_forgotten_is_expired(monkeypatch: pytest.MonkeyPatch) -> None:
         store.list_at(MAPS, None, 6)
 
 
+def test_watches_begin_where_a_server_began_and_lists_at_a_version_do_not() -> None:
+    store = Store()
+    for number in range(3):
+        _do(store, ("put", PODS, "a", "x", number))
+    store.begin_watches()
+    for resource in (PODS, MAPS):
+        with pytest.raises(Expired, match=r"too old resource version: 2 \(3\)"):
+            store.subscribe(resource, None, 2)
+        store.subscribe(resource, None, 3)
+    assert _content(store.list_at(PODS, None, 2)) == [("a", "x", 2, 1)]
+    assert store.list_at(PODS, None, 0) == []
+
+
 def test_a_reader_that_falls_behind_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(history, "BUFFERED", 2)
 
