@@ -224,11 +224,13 @@ class VirtHandler(Controller):
         await self.events.event(vmi, "Normal", "Stopped", "The VirtualMachineInstance was shut down.")
 
     async def _after_exit(self, key: Key, vmi: Object | None) -> None:
-        """A launcher ended without being asked by its virt-handler: killed, or its node was switched off and on."""
+        """A launcher ended without being asked by its virt-handler: shut down from within the guest, killed, or its node switched off and on."""
         for uid in sorted(self._lost[key]):
             if vmi is not None and self._is_home(vmi, uid):
-                vmi = await self._write(writes.ended(vmi, "Failed", self.clock.timestamp()))
-                await self.events.event(vmi, "Warning", "Stopped", "The VirtualMachineInstance crashed.")
+                crashed = self.runtime.exit_code(uid) != 0
+                vmi = await self._write(writes.ended(vmi, "Failed" if crashed else "Succeeded", self.clock.timestamp()))
+                how = ("Warning", "crashed") if crashed else ("Normal", "was shut down")
+                await self.events.event(vmi, how[0], "Stopped", f"The VirtualMachineInstance {how[1]}.")
             elif vmi is not None and uid == self._uid_of(vmi, "targetPod"):
                 self.transfers.end(key, Outcome(BROKEN), self.clock.monotonic())
             self._lost[key].discard(uid)
