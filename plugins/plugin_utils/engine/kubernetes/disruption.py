@@ -90,28 +90,32 @@ class DisruptionController(Controller):
         if budget is None:
             return None
         pods = self._selected(budget)
-        if not pods:
-            await self._events.event(budget, "Normal", "NoPods", "No matching pods found")
+        told: list[tuple[str, str, str]] = [] if pods else [("Normal", "NoPods", "No matching pods found")]
         try:
-            expected = await self._expected(budget, pods)
+            expected, unmanaged = await self._expected(budget, pods)
         except _Unknown as error:
-            await self._events.event(budget, "Warning", "CalculateExpectedPodCountFailed", f"Failed to calculate the number of expected pods: {error}")
-            await self._write(budget, status_of.failed(budget, str(error), self.clock.timestamp()))
+            told.append(("Warning", "CalculateExpectedPodCountFailed", f"Failed to calculate the number of expected pods: {error}"))
+            await self._write(budget, status_of.failed(budget, str(error), self.clock.timestamp()), told)
             return None
+        if unmanaged:
+            told.append(("Warning", "UnmanagedPods", _UNMANAGED.format(from_label_selector_object(budget["spec"].get("selector")))))
         disrupted, overdue, next_look = status_of.still_disrupted(budget, pods, self.clock.now())
         for pod in overdue:
             text = f"Pod was expected by PDB {key[0]}/{key[1]} to be deleted but it wasn't"
             await self._events.event(pod, "Warning", "NotDeleted", text)
         current = status_of.healthy(pods, disrupted)
         desired = status_of.desired_healthy(budget, expected)
-        await self._write(budget, status_of.counted(budget, current, desired, expected, disrupted, self.clock.timestamp()))
+        await self._write(budget, status_of.counted(budget, current, desired, expected, disrupted, self.clock.timestamp()), told)
         if next_look is not None:
             # Nothing follows from it by itself: time need not hurry there.
             self.queue.add_after(key, next_look, background=True)
         return None
 
-    async def _write(self, budget: Object, status: Object) -> None:
+    async def _write(self, budget: Object, status: Object, told: t.Sequence[tuple[str, str, str]]) -> None:
+        """What is as it was is not told of again."""
         if status != budget.get("status"):
+            for kind, reason, text in told:
+                await self._events.event(budget, kind, reason, text)
             await self.cluster.update(POD_DISRUPTION_BUDGETS, {**budget, "status": status}, "status")
 
     def _selected(self, budget: Object) -> list[Object]:
@@ -120,10 +124,10 @@ class DisruptionController(Controller):
         found = (self._pods.get(name, namespace) for name in self._in(namespace).pods.candidates(fixed_label(selector)))
         return [pod for pod in found if pod is not None and selector.matches(pod["metadata"].get("labels") or {})]
 
-    async def _expected(self, budget: Object, pods: t.Sequence[Object]) -> int:
-        """How many pods there should be. Raises _Unknown, StatusError."""
+    async def _expected(self, budget: Object, pods: t.Sequence[Object]) -> tuple[int, bool]:
+        """How many pods there should be, and whether there are pods that no controller wants. Raises _Unknown, StatusError."""
         if not status_of.needs_scale(budget):
-            return len(pods)
+            return len(pods), False
         replicas: dict[str, int] = {}
         seen: set[str] = set()
         unmanaged = False
@@ -135,10 +139,7 @@ class DisruptionController(Controller):
                 seen.add(owner["uid"])
                 uid, count = await self._scale(pod, owner)
                 replicas[uid] = count
-        if unmanaged:
-            selector = from_label_selector_object(budget["spec"].get("selector"))
-            await self._events.event(budget, "Warning", "UnmanagedPods", _UNMANAGED.format(selector))
-        return sum(replicas.values())
+        return sum(replicas.values()), unmanaged
 
     async def _scale(self, pod: Object, owner: Object) -> tuple[str, int]:
         """The uid and the wanted replicas of what the pod belongs to in the end. Raises _Unknown, StatusError."""
