@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 import typing as t
 from collections.abc import AsyncIterator, Callable
 
@@ -42,6 +43,12 @@ class Guests:
     def uid(self, name: str) -> str:
         return str(self._value("virtualmachineinstances", name).get("metadata", {}).get("uid") or "")
 
+    def runs_anew(self, name: str, uid: str) -> bool:
+        return self.uid(name) not in ("", uid) and self.word(name) == "Running"
+
+    def is_stopped(self, name: str) -> bool:
+        return self.word(name) == "Stopped"
+
     async def start(self, name: str, strategy: str) -> str:
         """A running machine; the uid of its instance."""
         status = {"stateChangeRequests": [{"action": "Start"}]} if strategy == "Manual" else None
@@ -78,11 +85,10 @@ async def test_what_follows_when_a_guest_ends(guests: Guests) -> None:
     for case, name in names.items():
         guests.end(name, case[1])
     for case, name in names.items():
-        then = case[2]
-        if then == "again":
-            await guests.until(lambda name=name, case=case: guests.uid(name) not in ("", before[case]) and guests.word(name) == "Running")
+        if case[2] == "again":
+            await guests.until(functools.partial(guests.runs_anew, name, before[case]))
         else:
-            await guests.until(lambda name=name: guests.word(name) == "Stopped")
+            await guests.until(functools.partial(guests.is_stopped, name))
     await asyncio.sleep(0.3)
     for case, name in names.items():
         if case[2] == "left":
