@@ -18,7 +18,7 @@ from ..okd.bundles import Flavour
 from .installed import namespace
 from .lab import Empty, subject
 from .stamping import Stamps
-from .workloads import Machine, kubevirt_settings, machine_memory
+from .workloads import Machine, kubevirt_settings, machine_memory, pod_address
 
 SIZES: dict[str, int] = {
     "namespaces": 100, "bindings": 400, "cluster_bindings": 20, "users": 200, "groups": 30, "nodes": 20, "node_memory_gib": 128, "vms": 200,
@@ -70,8 +70,10 @@ class Generated(Empty):
             claim = "ReadWriteOnce" if draw.random() * 100 < self._sizes["rwo_percent"] else "ReadWriteMany"
             dirty, working = draw.choice(_BUSY) if draw.random() * 100 < self._sizes["busy_percent"] else ("", "")
             left, node = room[0]
-            machine = Machine(draw.choice(tenants), f"vm-{number:06d}", node, memory, cores, claim, dirty_rate=dirty, working_set=working)
-            shape = dataclasses.replace(machine, namespace="", name="vm", node="")
+            machine = Machine(
+                draw.choice(tenants), f"vm-{number:06d}", node, memory, cores, claim, dirty_rate=dirty, working_set=working, address=pod_address(number)
+            )
+            shape = dataclasses.replace(machine, namespace="", name="vm", node="", address="")
             if shape not in requests:
                 requests[shape] = machine_memory(shape, self._release.kubevirt, config)
             needed = requests[shape]

@@ -22,7 +22,8 @@ from ..interface import (
 from ..kubevirt import virt_controller
 from ..okd.bundles import Flavour
 from .installed import namespace, platform, put, virtualization
-from .workloads import Machine, add_machine, add_node, kubevirt_settings, node
+from .lab_workloads import TENANTS, add_budget, add_workloads, machines
+from .workloads import add_machine, add_node, kubevirt_settings, node
 
 _RBAC = "rbac.authorization.k8s.io"
 GROUPS = Ref("user.openshift.io", "v1", "groups")
@@ -30,8 +31,6 @@ POOLS = Ref("machineconfiguration.openshift.io", "v1", "machineconfigpools")
 STORAGE_CLASSES = Ref("storage.k8s.io", "v1", "storageclasses")
 PLATFORM_VERSION = "4.19.0"
 WORKERS = tuple(f"node{number:02}" for number in range(1, 7))
-TENANTS: dict[str, int] = {"team-blue": 10, "team-green": 9, "shop": 9, "analytics": 7, "legacy": 5, "ci": 4, "sandbox": 0}
-"""Namespaces and how many VMs run in each."""
 
 USERS: tuple[User, ...] = (
     ("olivia", ("platform-team",)), ("alice", ()), ("bob", ()), ("carol", ()), ("dave", ()), ("erin", ()), ("frank", ()), ("grace", ("devs",)),
@@ -74,27 +73,6 @@ def subject(text: str) -> Object:
     return {"apiGroup": _RBAC, "kind": kind.capitalize(), "name": rest}
 
 
-def machines() -> list[Machine]:
-    """The VMs, spread over the workers; a few cannot migrate, a few are large or busy."""
-    made: list[Machine] = []
-    for where, count in TENANTS.items():
-        for number in range(count):
-            index = len(made)
-            claim, strategy, dirty, working = "ReadWriteMany", "", "", ""
-            memory, cores = (2048, 4096, 8192)[index % 3], (1, 2, 4)[index % 3]
-            if where == "legacy" and number < 2:
-                claim = "ReadWriteOnce"
-                strategy = "LiveMigrate" if number == 0 else "LiveMigrateIfPossible"
-            elif where == "ci":
-                claim, strategy = "", ("None" if number == 3 else "")
-            elif where == "analytics" and number == 0:
-                memory, cores, dirty, working = 32768, 8, "700Mi", "16Gi"
-            elif where == "shop" and number == 0:
-                dirty, working = "150Mi", "2Gi"
-            made.append(Machine(where, f"vm-{number + 1}", WORKERS[index % len(WORKERS)], memory, cores, claim, strategy, dirty, working))
-    return made
-
-
 class Empty:
     """A cluster with Virtualization and nothing else: no tenants, no VMs."""
 
@@ -135,8 +113,10 @@ class Lab(Empty):
         await _access(cluster)
         config = await kubevirt_settings(cluster, self.namespace, self._release.kubevirt)
         own = cluster.as_service_account(self.namespace, virt_controller.ACCOUNT)
-        for machine in machines():
+        for machine in machines(self.workers):
             await add_machine(cluster, own, clock, machine, self._release.kubevirt, config)
+        await add_workloads(cluster, clock)
+        await add_budget(cluster, clock)
 
 
 async def _pools(cluster: Cluster, clock: Clock, workers: int) -> None:

@@ -54,7 +54,9 @@ class _Sample:
     namespace: str
     name: str
     node: str
+    address: str
     uids: tuple[str, ...]
+    macs: tuple[str, ...]
     generated: tuple[tuple[str, str], ...]
     """Names that the API server made: what they begin with, and the whole."""
 
@@ -68,15 +70,16 @@ class Stamps:
         self._samples: dict[Machine, _Sample] = {}
 
     async def add(self, machine: Machine) -> None:
-        """Names of machines, namespaces and nodes must not be part of any other word in their objects: vm-00001 rather than vm."""
-        shape = dataclasses.replace(machine, namespace="", name="", node="")
+        """Names of machines, namespaces and nodes, and addresses, must not be part of any other word in their objects: vm-00001 rather than vm."""
+        shape = dataclasses.replace(machine, namespace="", name="", node="", address="")
         sample = self._samples.get(shape)
         if sample is None:
             await add_machine(self._cluster, self._own, self._clock, machine, self._kubevirt, self._config)
             self._samples[shape] = await self._sample(machine)
             return
         words = {uid: str(uuid.uuid4()) for uid in sample.uids}
-        words |= {sample.namespace: machine.namespace, sample.name: machine.name, sample.node: machine.node}
+        words |= {sample.namespace: machine.namespace, sample.name: machine.name, sample.node: machine.node, sample.address: machine.address}
+        words |= {mac: mac[:9] + ":".join(f"{number:02x}" for number in uuid.uuid4().bytes[:3]) for mac in sample.macs}
         for prefix, whole in sample.generated:
             words[whole] = prefix.replace(sample.name, machine.name) + random_suffix()
         for ref, make in sample.objects:
@@ -94,10 +97,11 @@ class Stamps:
             found += [(ref, obj) for obj in (await self._cluster.list(ref, where)).items if _owned(obj, owners)]
         uids = tuple(obj["metadata"]["uid"] for _ref, obj in found)
         generated = tuple((prefix, obj["metadata"]["name"]) for _ref, obj in found if (prefix := obj["metadata"].get("generateName")))
-        own = (*uids, *(whole for _prefix, whole in generated), where, machine.name, machine.node)
-        tokens = re.compile("(" + "|".join(re.escape(word) for word in sorted(own, key=len, reverse=True)) + ")")
+        macs = tuple(one["mac"] for one in (vmi["status"].get("interfaces") or ()))
+        own = (*uids, *macs, *(whole for _prefix, whole in generated), where, machine.name, machine.node, machine.address)
+        tokens = re.compile("(" + "|".join(re.escape(word) for word in sorted(filter(None, own), key=len, reverse=True)) + ")")
         makers = tuple((ref, make) for ref, obj in found if (make := maker(obj, tokens)) is not None)
-        return _Sample(makers, where, machine.name, machine.node, uids, generated)
+        return _Sample(makers, where, machine.name, machine.node, machine.address, uids, macs, generated)
 
 
 def _owned(obj: Object, uids: t.Collection[str]) -> bool:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
+import re
 
 from ..clock import Clock
 from ..interface import KUBEVIRTS, NODES, PODS, Cluster, Object, Ref
@@ -17,6 +18,7 @@ from ..kubevirt.virt_controller.cluster_config import version_of
 from ..kubevirt.virt_controller.configuration import Configuration, Version, bytes_of, configuration
 from ..kubevirt.virt_controller.launcher import UNPAUSED, launcher_image, launcher_pod, owner_reference
 from ..kubevirt.virt_controller.phases import CLAIMS, VIRTUAL_MACHINE_INSTANCES, VIRTUAL_MACHINES
+from ..kubevirt.virt_handler.instance_writes import interfaces
 from .installed import put
 
 BUDGETS = Ref("policy", "v1", "poddisruptionbudgets")
@@ -43,6 +45,8 @@ class Machine:
     cpu_model: str = "host-model"
     gpu: str = ""
     """The extended resource of a GPU that is passed through."""
+    address: str = ""
+    """Of its pod."""
 
 
 def node(name: str, role: str, zone: str, cpu_model: str = "Cascadelake-Server", memory_gib: int = 128, cores: int = 32) -> tuple[Object, Object]:
@@ -81,9 +85,21 @@ def node(name: str, role: str, zone: str, cpu_model: str = "Cascadelake-Server",
             "kubeProxyVersion": "", "kubeletVersion": "v1.32.8", "machineID": "", "operatingSystem": "linux", "osImage": "CentOS Stream CoreOS 9",
             "systemUUID": "",
         },
-        "addresses": [{"type": "Hostname", "address": name}],
+        "addresses": [{"type": "InternalIP", "address": _node_address(name, role)}, {"type": "Hostname", "address": name}],
     }
     return {"apiVersion": "v1", "kind": "Node", "metadata": {"name": name, "labels": labels, "annotations": annotations}, "spec": spec}, status
+
+
+def _node_address(name: str, role: str) -> str:
+    """An address of its own by the number that the node's name ends with; nobody ever dials it."""
+    number = int(re.sub(r"\D", "", name) or 0) + (10 if role == "master" else 256)
+    return f"192.168.{66 + (number >> 8)}.{number & 255}"
+
+
+def pod_address(number: int) -> str:
+    """Addresses of VMs begin where those of the operators' pods have ended."""
+    number += 4096
+    return f"10.{128 + (number >> 16)}.{(number >> 8) & 255}.{number & 255}"
 
 
 async def add_node(cluster: Cluster, clock: Clock, made: tuple[Object, Object]) -> None:
@@ -167,7 +183,7 @@ async def add_machine(cluster: Cluster, own: Cluster, clock: Clock, machine: Mac
     vmi = await own.create(VIRTUAL_MACHINE_INSTANCES, _instance(vm, machine, config))
     pod = await _add_launcher(cluster, own, vmi, machine, version, config, claims, now)
     seen = instance_status.Seen([pod], claims.get, launcher_image(version), True, now)
-    running = {**vmi, "status": {**(vmi.get("status") or {}), **_running(machine, now)}}
+    running = {**vmi, "status": {**(vmi.get("status") or {}), **_running(machine, vmi, now)}}
     running["metadata"] = {**vmi["metadata"], "labels": {**vmi["metadata"].get("labels", {}), phases.NODE_NAME: machine.node}}
     vmi = await own.update(VIRTUAL_MACHINE_INSTANCES, instance_status.next_instance(running, seen))
     around = machine_status.Around(clock.now(), now, claims.get, restart_required=False)
@@ -214,7 +230,7 @@ def _instance(vm: Object, machine: Machine, config: Configuration) -> Object:
     return vmi
 
 
-def _running(machine: Machine, now: str) -> Object:
+def _running(machine: Machine, vmi: Object, now: str) -> Object:
     """What the status says once virt-handler has started the guest."""
     memory = f"{machine.memory_mib}Mi"
     transitions = [{"phase": phase, "phaseTransitionTimestamp": now} for phase in ("Pending", "Scheduling", "Scheduled", "Running")]
@@ -225,6 +241,7 @@ def _running(machine: Machine, now: str) -> Object:
         "memory": dict.fromkeys(("guestAtBoot", "guestCurrent", "guestRequested"), memory),
         "currentCPUTopology": {"cores": machine.cores, "sockets": 1, "threads": 1},
         "volumeStatus": [{"name": "rootdisk", "target": "vda"}],
+        **({"interfaces": interfaces(vmi, machine.address)} if machine.address else {}),
     }
 
 
@@ -242,6 +259,8 @@ async def _add_launcher(
         ),
     ]
     status: Object = {"phase": "Running", "startTime": now, "qosClass": "Burstable", "conditions": said}
+    if machine.address:
+        status |= {"podIP": machine.address, "podIPs": [{"ip": machine.address}]}
     for kind, field in (("initContainers", "initContainerStatuses"), ("containers", "containerStatuses")):
         if kind in pod["spec"]:
             status[field] = [_container_status(one, kind == "initContainers", now) for one in pod["spec"][kind]]
