@@ -1,0 +1,217 @@
+# Copyright: the okd.virt contributors
+# GNU General Public License v3.0 or later (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Migrations of guests whose load and whose trouble annotations describe: how each ends, what virt-handler writes and says, and when."""
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import typing as t
+from collections.abc import AsyncIterator
+
+import pytest
+
+from ansible_collections.okd.virt.plugins.plugin_utils.engine.engine import Engine, Options
+from ansible_collections.okd.virt.plugins.plugin_utils.engine.interface import PODS, Object, Ref
+
+from ..support.node_agent import VMIS
+from .migrating import Migrating
+
+MACHINES = Ref("kubevirt.io", "v1", "virtualmachines")
+POLICIES = Ref("migrations.kubevirt.io", "v1alpha1", "migrationpolicies")
+BUSY = {"dirty-rate": "400Mi", "working-set": "1Gi", "pattern": "sequential"}
+MIGRATING = "Normal Migrating: VirtualMachineInstance is migrating."
+ABORTING = "Normal Migrating: VirtualMachineInstance is aborting migration."
+
+
+@dataclasses.dataclass(frozen=True)
+class Story:
+    """What is asked for, and what is to come of it. `policy` is the rest of a MigrationPolicy for all, `takes` engine seconds of copying."""
+
+    load: dict[str, str]
+    settings: dict[str, t.Any] = dataclasses.field(default_factory=dict)
+    policy: dict[str, t.Any] | None = None
+    cancel: bool = False
+    reason: str | None = None
+    abort_status: str | None = None
+    modes: tuple[str, ...] = ("PreCopy",)
+    said: tuple[str, ...] = ()
+    takes: tuple[float, float] = (0.0, 1e9)
+
+
+STORIES = {
+    "success": Story({"copy-seconds": "3"}, takes=(3, 4)),
+    "an idle guest": Story({"dirty-rate": "0", "nonzero": "1Gi"}, takes=(1.5, 6)),
+    "source failure": Story(
+        {"fail-migration": "1"},
+        reason="Live migration failed virError(Code=9, Domain=10, Message='operation failed: migration out job: unexpectedly failed')",
+    ),
+    "does not converge": Story(
+        BUSY, {"bandwidthPerMigration": "64Mi", "completionTimeoutPerGiB": 10},
+        reason="Live migration is not completed after 50 seconds and has been aborted", abort_status="Succeeded", takes=(51, 52),
+    ),
+    "converges when throttled": Story(
+        {**BUSY, "working-set": "256Mi", "writer": "closed"}, {"bandwidthPerMigration": "64Mi", "allowAutoConverge": True}, takes=(60, 200)
+    ),
+    "post-copy": Story(
+        BUSY, {"bandwidthPerMigration": "64Mi", "completionTimeoutPerGiB": 10, "allowPostCopy": True}, modes=("PreCopy", "PostCopy"),
+        takes=(52, 70),
+    ),
+    "pause": Story(
+        BUSY, {"bandwidthPerMigration": "64Mi", "completionTimeoutPerGiB": 10}, {"allowWorkloadDisruption": True}, modes=("PreCopy", "Paused"),
+        takes=(52, 75),
+    ),
+    "stuck": Story(
+        {"hang-migration": "true"}, {"progressTimeout": 30}, reason="Live migration stuck for 31 seconds and has been aborted",
+        abort_status="Succeeded", takes=(31, 32.5),
+    ),
+    "cancelled": Story(
+        {"copy-seconds": "600"}, cancel=True, reason="Live migration aborted ", abort_status="Succeeded", said=(ABORTING,),
+    ),
+}
+
+
+@contextlib.asynccontextmanager
+async def engine_of(release: str, speed: str = "max") -> AsyncIterator[Migrating]:
+    engine = Engine(Options(cluster="lab", release=release, speed=speed))
+    await engine.start()
+    try:
+        async with Migrating(engine, t.cast("t.Any", None)) as cluster:
+            yield cluster
+    finally:
+        await engine.stop()
+
+
+async def describe(cluster: Migrating, load: dict[str, str]) -> None:
+    """Four GiB and that load for vm-1, whatever the lab says of it."""
+    annotations = {f"engine.okd.virt/{name}": value for name, value in load.items()}
+    await cluster.engine.admin.patch(MACHINES, "vm-1", {"metadata": {"annotations": annotations}}, cluster.namespace)
+
+
+def states(cluster: Migrating, uid: str) -> list[Object]:
+    """What vm-1's migrationState was, one after the other."""
+    found = [obj["status"].get("migrationState") or {} for _when, resource, _kind, obj in cluster.seen
+             if resource == VMIS.plural and obj["metadata"]["name"] == "vm-1"]
+    return [state for state in found if state.get("migrationUid") == uid]
+
+
+def handler_events(cluster: Migrating) -> list[str]:
+    return [
+        f"{obj['type']} {obj['reason']}: {obj['message']}" for _when, resource, kind, obj in cluster.seen
+        if resource == "events" and kind == "ADDED" and obj["source"].get("component") == "virt-handler"
+        and obj["involvedObject"]["name"] == "vm-1"
+    ]
+
+
+async def play(cluster: Migrating, story: Story) -> str:
+    """The migration's uid, once it is over."""
+    await describe(cluster, story.load)
+    if story.settings:
+        await cluster.settings(**story.settings)
+    if story.policy is not None:
+        policy = {"apiVersion": POLICIES.api_version, "kind": "MigrationPolicy", "metadata": {"name": "all"},
+                  "spec": {"selectors": {"virtualMachineInstanceSelector": {"kubevirt.io/vm": "vm-1"}}, **story.policy}}
+        await cluster.engine.admin.create(POLICIES, policy)
+    with cluster.engine.clock.busy() if story.cancel else contextlib.nullcontext():
+        name = await cluster.migrate("vm-1")
+    uid = str((await cluster.get(name))["metadata"]["uid"])
+    if story.cancel:
+        await cluster.phase(name, "Running")
+        await cluster.delete(name)
+        await cluster.gone(name)
+    else:
+        await cluster.phase(name, "Succeeded", "Failed")
+    await cluster.passes(1.5)
+    return uid
+
+
+@pytest.mark.parametrize("title", STORIES)
+async def test_a_migration(title: str) -> None:
+    story = STORIES[title]
+    async with engine_of("4.19") as cluster:
+        before = await cluster.instance("vm-1")
+        uid = await play(cluster, story)
+        after, seen = await cluster.instance("vm-1"), states(cluster, uid)
+        state = after["status"]["migrationState"]
+        assert state["completed"] is True
+        assert state.get("failureReason") == story.reason
+        assert state.get("failed", False) is (story.reason is not None)
+        assert state.get("abortStatus") == story.abort_status
+        assert tuple(dict.fromkeys(one["mode"] for one in seen if "mode" in one)) == story.modes
+        began = next(when for when, resource, _kind, obj in cluster.seen if resource == VMIS.plural and obj["metadata"]["name"] == "vm-1"
+                     and (obj["status"].get("migrationState") or {}).get("startTimestamp") and obj["status"]["migrationState"]["migrationUid"] == uid)
+        ended = next(when for when, resource, _kind, obj in cluster.seen if resource == VMIS.plural and obj["metadata"]["name"] == "vm-1"
+                     and (obj["status"].get("migrationState") or {}).get("completed") and obj["status"]["migrationState"]["migrationUid"] == uid)
+        assert story.takes[0] <= ended - began <= story.takes[1]
+        assert_moved(before, after, story)
+        prepared = "Normal PreparingTarget: VirtualMachineInstance Migration Target Prepared."
+        listening = f"Normal PreparingTarget: Migration Target is listening at {state['targetNodeAddress']}, on ports: "
+        listening += ",".join(state["targetDirectMigrationNodePorts"])
+        end = (
+            f"Warning Migrated: VirtualMachineInstance migration uid {uid} failed. reason:{story.reason}" if story.reason is not None
+            else f"Normal Migrated: The VirtualMachineInstance migrated to node {state['targetNode']}."
+        )
+        assert handler_events(cluster) == [prepared, listening, MIGRATING, *story.said, end]
+        await assert_pods(cluster, state)
+
+
+def assert_moved(before: Object, after: Object, story: Story) -> None:
+    state = after["status"]["migrationState"]
+    home = state["sourceNode"] if story.reason is not None else state["targetNode"]
+    assert after["status"]["phase"] == "Running"
+    assert after["status"]["nodeName"] == after["metadata"]["labels"]["kubevirt.io/nodeName"] == home
+    assert state["sourceNode"] == before["status"]["nodeName"] != state["targetNode"]
+    assert "Paused" not in [entry["type"] for entry in after["status"]["conditions"]]
+    if story.reason is None:
+        assert state["targetNodeDomainDetected"] is True
+        assert state["targetNodeDomainReadyTimestamp"] <= state["endTimestamp"]
+
+
+async def assert_pods(cluster: Migrating, state: Object) -> None:
+    """The guest's pod runs; the other has ended and stays."""
+    left, home = ("targetPod", "sourcePod") if state.get("failed") else ("sourcePod", "targetPod")
+
+    async def ended() -> bool:
+        return bool((await cluster.engine.admin.get(PODS, state[left], cluster.namespace))["status"]["phase"] == "Succeeded")
+
+    await cluster.until(ended)
+    assert (await cluster.engine.admin.get(PODS, state[home], cluster.namespace))["status"]["phase"] == "Running"
+
+
+async def test_kubevirt_1_4_does_not_pause() -> None:
+    async with engine_of("4.18") as cluster:
+        story = STORIES["does not converge"]
+        await play(cluster, story)
+        state = (await cluster.instance("vm-1"))["status"]["migrationState"]
+        assert state["failureReason"] == story.reason
+        assert "allowWorkloadDisruption" not in state["migrationConfiguration"]
+
+
+async def test_a_target_that_does_not_get_ready() -> None:
+    async with engine_of("4.19") as cluster:
+        await describe(cluster, {"fail-migration": "1@PreparingTarget", "copy-seconds": "1"})
+        failed, again = await cluster.migrate("vm-1"), ""
+        await cluster.phase(failed, "Failed")
+        await cluster.passes(1.0)
+        assert [text for _when, text in cluster.events("FailedMigration")] == ["Migration failed because target pod shutdown during migration"]
+        again = await cluster.migrate("vm-1")
+        await cluster.phase(again, "Succeeded")
+
+
+async def test_copies_share_the_link_of_their_node() -> None:
+    """Two guests leave one node over a link that one would fill: each takes twice as long."""
+    async with engine_of("4.19") as cluster:
+        admin = cluster.engine.admin
+        node = (await cluster.instance("vm-1"))["status"]["nodeName"]
+        await admin.patch(Ref("", "v1", "nodes"), node, {"metadata": {"annotations": {"engine.okd.virt/link-mib-s": "100"}}})
+        both = [vmi["metadata"]["name"] for vmi in (await admin.list(VMIS, cluster.namespace)).items if vmi["status"]["nodeName"] == node][:2]
+        for vmi in both:
+            load = {"engine.okd.virt/nonzero": "1Gi", "engine.okd.virt/working-set": "64Mi", "engine.okd.virt/dirty-rate": "0"}
+            await admin.patch(MACHINES, vmi, {"metadata": {"annotations": load}}, cluster.namespace)
+        names = [await cluster.migrate(vmi) for vmi in both]
+        for name in names:
+            await cluster.phase(name, "Succeeded")
+        await cluster.passes(1.0)
+        for name in names:
+            moments = cluster.moments(name)
+            assert 20 < moments["Succeeded"] - moments["Running"] < 27
