@@ -105,7 +105,7 @@ def run(machines: int, seed: int) -> Report:
 
 async def _case(case: Case, machines: int, seed: int) -> tuple[dict[str, list[str]], str]:
     sizes = {
-        "vms": machines, "nodes": max(6, machines // 20), "namespaces": 5, "bindings": 0, "cluster_bindings": 0, "users": 1, "groups": 1,
+        "vms": machines, "nodes": max(6, machines // 8), "namespaces": 5, "bindings": 0, "cluster_bindings": 0, "users": 1, "groups": 1,
         "rwo_percent": 0, "busy_percent": 0, "seed": seed,
     }
     engine = Engine(Options(cluster="generated", release=case.release, speed="max", parameters=sizes))
