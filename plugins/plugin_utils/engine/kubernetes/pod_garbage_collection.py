@@ -7,6 +7,9 @@ Source: Kubernetes pkg/controller/podgc/gc_controller.go.
 """
 from __future__ import annotations
 
+import collections
+import itertools
+
 from ..controller import Controller, object_key
 from ..errors import StatusError
 from ..interface import NODES, PODS, Object
@@ -16,7 +19,7 @@ QUARANTINE = 40.0
 """Engine seconds that a node must be gone for before its pods are deleted."""
 MOST_FINISHED = 12500
 _STRATEGIC = "application/strategic-merge-patch+json"
-_BY_NODE, _FINISHED = "node", "finished"
+_BY_NODE = "node"
 
 
 class PodGarbageCollector(Controller):
@@ -28,8 +31,7 @@ class PodGarbageCollector(Controller):
         self._nodes = self.informer(NODES)
         self._pods = self.informer(PODS)
         self._pods.add_index(_BY_NODE, lambda pod: [pod_status.node_of(pod)] if pod_status.node_of(pod) else [])
-        self._pods.add_index(_FINISHED, lambda pod: ["yes"] if pod_status.is_final(pod) else [])
-        self._finished = 0
+        self._finished: collections.OrderedDict[tuple[str, str], None] = collections.OrderedDict()
         self._missing: dict[str, float] = {}
         self._nodes.add_handler(self._node_changed)
         self._pods.add_handler(self._pod_changed)
@@ -46,19 +48,23 @@ class PodGarbageCollector(Controller):
             self._missing[name] = self.clock.monotonic()
             self.queue.add_after(("node", name), QUARANTINE)
 
-    def _pod_changed(self, event: str, pod: Object, before: Object | None) -> None:
-        was = before is not None and pod_status.is_final(before)
-        self._finished += (event != "DELETED" and pod_status.is_final(pod)) - was
+    def _pod_changed(self, event: str, pod: Object, _before: Object | None) -> None:
+        key = object_key(pod)
+        if event == "DELETED" or not pod_status.is_final(pod):
+            self._finished.pop(key, None)
+        else:
+            # In the order in which they ended.
+            self._finished.setdefault(key)
+            if len(self._finished) > MOST_FINISHED:
+                self.queue.add(("finished", ""))
         if event == "DELETED":
             return
-        if self._finished > MOST_FINISHED:
-            self.queue.add(("finished", ""))
         node = pod_status.node_of(pod)
         if event == "ADDED" and node:
             # The nodes may not have been listed yet.
             self.queue.add(("node of", node))
         elif not node and pod_status.is_going(pod):
-            self.queue.add(("pod", object_key(pod)))
+            self.queue.add(("pod", key))
 
     async def reconcile(self, key: tuple[str, str | tuple[str, str]]) -> float | None:
         what, which = key
@@ -72,11 +78,14 @@ class PodGarbageCollector(Controller):
             if pod is not None and pod_status.is_going(pod) and not pod_status.node_of(pod):
                 await self._delete(pod)
         else:
-            finished = sorted(self._pods.by_index(_FINISHED, "yes"), key=lambda pod: pod["metadata"].get("creationTimestamp") or "")
-            for pod in finished[:len(finished) - MOST_FINISHED]:
-                if not pod_status.is_going(pod):
-                    await self._delete(pod)
+            await self._finished_first()
         return None
+
+    async def _finished_first(self) -> None:
+        for namespace, name in [*itertools.islice(self._finished, max(0, len(self._finished) - MOST_FINISHED))]:
+            pod = self._pods.get(name, namespace)
+            if pod is not None and not pod_status.is_going(pod):
+                await self._delete(pod)
 
     async def _orphans(self, name: str) -> None:
         if name not in self._missing or self._nodes.get(name) is not None:

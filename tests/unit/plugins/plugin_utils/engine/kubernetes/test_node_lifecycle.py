@@ -15,6 +15,7 @@ from ansible_collections.okd.virt.plugins.plugin_utils.engine.engine import Engi
 from ansible_collections.okd.virt.plugins.plugin_utils.engine.errors import StatusError
 from ansible_collections.okd.virt.plugins.plugin_utils.engine.interface import DEPLOYMENTS, NODES, PODS, Object, Ref
 from ansible_collections.okd.virt.plugins.plugin_utils.engine.kubernetes import node_conditions as conditions
+from ansible_collections.okd.virt.plugins.plugin_utils.engine.kubernetes import pod_garbage_collection
 
 NOW = "2026-11-23T10:00:00Z"
 UNREACHABLE = [{"key": "node.kubernetes.io/unreachable", "effect": effect, "timeAdded": NOW} for effect in ("NoSchedule", "NoExecute")]
@@ -178,3 +179,22 @@ async def test_pods_of_a_node_that_is_deleted_are_collected(engine: Engine) -> N
                 break
             await asyncio.sleep(0.002)
     assert engine.clock.monotonic() - began >= 40
+
+
+async def test_the_oldest_of_too_many_finished_pods_go(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pod_garbage_collection, "MOST_FINISHED", 3)
+    for number in range(5):
+        name = f"done-{number}"
+        await engine.admin.create(PODS, {
+            "apiVersion": "v1", "kind": "Pod", "metadata": {"name": name, "namespace": "default"},
+            "spec": {"restartPolicy": "Never", "containers": [{"name": "main", "image": "app:1"}]}})
+        pod = await _until(engine, PODS, name, lambda one: one["status"]["phase"] == "Running")
+        engine.runtime.exited(pod["metadata"]["uid"])
+        await _until(engine, PODS, name, lambda one: one["status"]["phase"] == "Succeeded")
+    async with asyncio.timeout(10):
+        while True:
+            names = [one["metadata"]["name"] for one in (await engine.admin.list(PODS, "default")).items]
+            if len(names) == 3:
+                break
+            await asyncio.sleep(0.002)
+    assert names == ["done-2", "done-3", "done-4"]
