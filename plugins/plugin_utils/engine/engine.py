@@ -123,7 +123,7 @@ class Engine:
         self.controllers = [
             *kubernetes.start(self.admin, self.clock, self.served, self.authority.certificate_pem, self.runtime),
             *okd.start(self.admin, self.clock, self.sample.namespace),
-            *kubevirt.start(self.admin, self.clock, self.sample.namespace, self.runtime),
+            *kubevirt.start(self.admin, self.clock, self.sample.namespace, self.runtime, self.api),
         ]
         await self.server.start()
         if self.options.kubeconfig is not None:

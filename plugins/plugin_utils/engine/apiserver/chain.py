@@ -80,7 +80,7 @@ class ApiServer:
         self.subresources.register(("", "serviceaccounts"), "token", self.reviews.token_request)
         self.custom_resources = CustomResources(store, registry, clock)
         self.writer.observers.append(self.custom_resources.observe)
-        self._nonresources = NonResources(tokens, version)
+        self.nonresources = NonResources(tokens, version)
         for resource in RESOURCES:
             for stored in store.list(resource):
                 self.authorizer.observe(resource, stored.namespace, stored.name, stored.value)
@@ -222,7 +222,7 @@ class ApiServer:
     def _document(self, request: Request) -> Response:
         if request.method not in ("GET", "HEAD"):
             raise errors.method_not_allowed() if request.path.startswith(("/api", "/openapi")) else errors.page_not_found()
-        answer = self._nonresources.handle(request)
+        answer = self.nonresources.handle(request)
         if answer is None:
             found = discovery.document(
                 request.path, request.headers.get("Accept"), self.registry, request.headers.get("If-None-Match", ""), request.query

@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import base64
+import typing as t
 
 from .. import errors
 from .authentication import ISSUER, ServiceAccountTokens
@@ -31,6 +32,8 @@ class NonResources:
     def __init__(self, tokens: ServiceAccountTokens, git_version: str) -> None:
         self._tokens = tokens
         self._version = dumps(version_document(git_version))
+        self.metrics: t.Callable[[], tuple[str, bytes]] = lambda: ("text/plain; version=0.0.4; charset=utf-8", b"")
+        """What a scrape shows: content type and text."""
 
     def handle(self, request: Request) -> Response | None:
         """The answer, or None for a path that is not one of these."""
@@ -48,7 +51,8 @@ class NonResources:
         if path == "/openid/v1/jwks":
             return self._keys(request.headers.get("Accept", ""))
         if path == "/metrics":
-            return Response(200, b"", _NOSNIFF, "text/plain; version=0.0.4; charset=utf-8")
+            content_type, body = self.metrics()
+            return Response(200, body, _NOSNIFF, content_type)
         return None
 
     def _keys(self, accept: str) -> Response:

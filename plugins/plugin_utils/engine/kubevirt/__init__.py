@@ -9,7 +9,7 @@ from ..clock import Clock
 from ..controller import Stoppable
 from ..interface import Cluster
 from ..kubernetes.runtime import Runtime
-from . import virt_api, virt_controller, virt_handler
+from . import metrics, virt_api, virt_controller, virt_handler
 from .virt_operator import VirtOperator
 
 
@@ -18,9 +18,10 @@ def register(api: ApiServer, cluster: Cluster, clock: Clock, namespace: str) -> 
     virt_api.register(api, cluster, clock, namespace)
 
 
-def start(cluster: Cluster, clock: Clock, namespace: str, runtime: Runtime) -> list[Stoppable]:
+def start(cluster: Cluster, clock: Clock, namespace: str, runtime: Runtime, api: ApiServer) -> list[Stoppable]:
     """Start them all in the namespace that KubeVirt is installed in; the given cluster is only used to take on identities."""
     operator = VirtOperator(namespace)
     operator.start(cluster.as_service_account(namespace, "kubevirt-operator"), clock)
-    dummy, handlers = virt_handler.start(cluster, clock, namespace, runtime)
+    handler, handlers = virt_handler.start(cluster, clock, namespace, runtime)
+    metrics.register(api, clock, handler.transfers)
     return [operator, *handlers, *virt_controller.start(cluster, clock, namespace)]

@@ -69,6 +69,7 @@ class Progress:
     dirty_rate: float
     iterations: int
     throttle: float
+    speed: float = 0.0
 
 
 class Copy:
@@ -159,7 +160,8 @@ class Copy:
             if not seen.phase.final:
                 seen._cut(now)
         return Progress(
-            seen.phase, self.guest.memory, seen.unsent + seen.zero, seen.on_the_wire, seen._dirty_rate, seen.iterations, seen.throttle
+            seen.phase, self.guest.memory, seen.unsent + seen.zero, seen.on_the_wire, seen._dirty_rate, seen.iterations, seen.throttle,
+            min(seen.demand, seen._share),
         )
 
     # What happens to it

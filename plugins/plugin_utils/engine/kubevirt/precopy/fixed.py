@@ -27,7 +27,8 @@ class FixedCopy:
 
     def progress(self, now: float) -> Progress:
         done = 1.0 if self.phase is Phase.COMPLETED else min(1.0, (now - self.began) / self.seconds) if self.seconds > 0.0 else 1.0
-        return Progress(self.phase, self.memory, self.memory * (1.0 - done), self.memory * done, 0.0, 1, 0.0)
+        speed = self.memory / self.seconds if self.seconds > 0.0 and done < 1.0 else 0.0
+        return Progress(self.phase, self.memory, self.memory * (1.0 - done), self.memory * done, 0.0, 1, 0.0, speed)
 
     def remaining(self, now: float) -> float:
         return self.progress(now).remaining
