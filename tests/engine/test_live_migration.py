@@ -4,8 +4,10 @@
 """Migrations of guests whose load and whose trouble annotations describe: how each ends, what virt-handler writes and says, and when."""
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import dataclasses
+import pathlib
 import typing as t
 from collections.abc import AsyncIterator
 
@@ -14,12 +16,14 @@ import pytest
 from ansible_collections.okd.virt.plugins.plugin_utils.engine.engine import Engine, Options
 from ansible_collections.okd.virt.plugins.plugin_utils.engine.interface import PODS, Object, Ref
 
+from ..support.api import Api
 from ..support.node_agent import VMIS
 from .migrating import Migrating
 
 MACHINES = Ref("kubevirt.io", "v1", "virtualmachines")
 POLICIES = Ref("migrations.kubevirt.io", "v1alpha1", "migrationpolicies")
 BUSY = {"dirty-rate": "400Mi", "working-set": "1Gi", "pattern": "sequential"}
+CONFLICT = 'Operation cannot be fulfilled on virtualmachineinstance.kubevirt.io "vm-1": '
 MIGRATING = "Normal Migrating: VirtualMachineInstance is migrating."
 ABORTING = "Normal Migrating: VirtualMachineInstance is aborting migration."
 
@@ -72,8 +76,8 @@ STORIES = {
 
 
 @contextlib.asynccontextmanager
-async def engine_of(release: str, speed: str = "max") -> AsyncIterator[Migrating]:
-    engine = Engine(Options(cluster="lab", release=release, speed=speed))
+async def engine_of(release: str, speed: str = "max", kubeconfig: pathlib.Path | None = None) -> AsyncIterator[Migrating]:
+    engine = Engine(Options(cluster="lab", release=release, speed=speed, kubeconfig=kubeconfig))
     await engine.start()
     try:
         async with Migrating(engine, t.cast("t.Any", None)) as cluster:
@@ -215,3 +219,38 @@ async def test_copies_share_the_link_of_their_node() -> None:
         for name in names:
             moments = cluster.moments(name)
             assert 20 < moments["Succeeded"] - moments["Running"] < 27
+
+
+async def test_a_guest_that_is_paused_moves_as_it_is_and_goes_on_when_asked(tmp_path: pathlib.Path) -> None:
+    kubeconfig = tmp_path / "kubeconfig"
+    async with engine_of("4.19", kubeconfig=kubeconfig) as cluster:
+        api = Api(kubeconfig)
+        await describe(cluster, {**BUSY, "nonzero": "2Gi"})
+        await cluster.settings(**STORIES["does not converge"].settings)
+        assert await ask(cluster, api, "unpause") == (409, CONFLICT + "VMI is not paused")
+        assert await ask(cluster, api, "pause") == (200, "")
+        assert condition(await cluster.instance("vm-1"), "Paused")["reason"] == "PausedByUser"
+        assert await ask(cluster, api, "pause") == (409, CONFLICT + "VMI is already paused")
+        # Running, it would never get over.
+        name = await cluster.migrate("vm-1")
+        await cluster.phase(name, "Succeeded")
+        assert condition(await cluster.instance("vm-1"), "Paused")["status"] == "True"
+        assert await ask(cluster, api, "unpause") == (200, "")
+
+
+async def ask(cluster: Migrating, api: Api, what: str) -> tuple[int, str]:
+    """PUT the subresource and wait until the instance says so; status and message."""
+    path = f"/apis/subresources.kubevirt.io/v1/namespaces/{cluster.namespace}/virtualmachineinstances/vm-1/{what}"
+    answer = await asyncio.to_thread(api.request, "PUT", path, {}, accept="*/*")
+
+    async def said() -> bool:
+        conditions = (await cluster.instance("vm-1"))["status"]["conditions"]
+        return any(one["type"] == "Paused" for one in conditions) is (what == "pause")
+
+    await cluster.until(said)
+    return answer.status, (answer.body or {}).get("message", "")
+
+
+def condition(vmi: Object, kind: str) -> Object:
+    found: Object = next(one for one in vmi["status"]["conditions"] if one["type"] == kind)
+    return found

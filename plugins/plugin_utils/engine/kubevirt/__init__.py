@@ -10,6 +10,7 @@ from ..controller import Stoppable
 from ..interface import Cluster
 from ..kubernetes.runtime import Runtime
 from . import metrics, virt_api, virt_controller, virt_handler
+from .virt_api import pausing
 from .virt_operator import VirtOperator
 
 
@@ -24,4 +25,5 @@ def start(cluster: Cluster, clock: Clock, namespace: str, runtime: Runtime, api:
     operator.start(cluster.as_service_account(namespace, "kubevirt-operator"), clock)
     handler, handlers = virt_handler.start(cluster, clock, namespace, runtime)
     metrics.register(api, clock, handler.transfers)
+    pausing.register(api, handler.pause)
     return [operator, *handlers, *virt_controller.start(cluster, clock, namespace)]

@@ -53,6 +53,7 @@ class VirtHandler(Controller):
         self._ended: set[str] = set()
         self._failed: dict[Key, int] = {}
         self._hopeless: dict[Key, int] = {}
+        self._pausing: dict[Key, bool] = {}
         self._timers: dict[bool, tuple[float, asyncio.Task[None]]] = {}
 
     def start(self, cluster: Cluster, clock: t.Any, workers: int = 1, informers: t.Any = None) -> None:
@@ -100,7 +101,7 @@ class VirtHandler(Controller):
 
     def _forget(self, key: Key) -> None:
         self.transfers.drop(key, self.clock.monotonic())
-        for known in (self._due, self._terminating, self._lost, self._failed, self._hopeless):
+        for known in (self._due, self._terminating, self._lost, self._failed, self._hopeless, self._pausing):
             known.pop(key, None)
 
     def _terminate(self, pod: Object) -> None:
@@ -145,7 +146,11 @@ class VirtHandler(Controller):
         elif vmi is not None and phases.phase(vmi) == "Scheduled":
             await self._boot(key, vmi)
         elif vmi is not None and phases.phase(vmi) == "Running":
-            await self._running(key, vmi)
+            if key in self._pausing:
+                await self._say_paused(key, vmi)
+                self.queue.add(key)
+            else:
+                await self._running(key, vmi)
         elif vmi is None or phases.is_final(vmi):
             self._forget(key)
         return None
@@ -261,13 +266,18 @@ class VirtHandler(Controller):
             await self._say_not_migratable(vmi, live)
 
     async def pause(self, namespace: str, name: str, paused: bool) -> None:
-        """What the subresources pause and unpause ask for. Raises StatusError."""
-        vmi = await self.cluster.get(VIRTUAL_MACHINE_INSTANCES, name, namespace)
-        if conditions.is_true(vmi, "Paused") == paused:
-            return
-        self.transfers.pause((namespace, name), paused, self.clock.monotonic())
+        """What the subresources pause and unpause ask for: the guest stands still at once, its condition follows."""
+        key = namespace, name
+        self.transfers.pause(key, paused, self.clock.monotonic())
         self._arm()
-        await self._write(writes.paused(vmi, self.clock.timestamp()) if paused else writes.unpaused(vmi))
+        self._pausing[key] = paused
+        self.queue.add(key)
+
+    async def _say_paused(self, key: Key, vmi: Object) -> None:
+        paused = self._pausing[key]
+        if conditions.is_true(vmi, "Paused") != paused:
+            await self._write(writes.paused(vmi, self.clock.timestamp()) if paused else writes.unpaused(vmi))
+        self._pausing.pop(key, None)
 
     # Guests that move
 
