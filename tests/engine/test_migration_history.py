@@ -128,3 +128,13 @@ async def test_it_happens_as_recorded(version: str, story: str, migrating: t.Cal
     for stream in ("migration", "instance", "budget", "target"):
         assert found[stream] == expected[stream], stream
     assert by_component(found["events"]) == by_component(expected["events"])
+
+
+@pytest.mark.parametrize("story", ["success", "copy-fails", "deleted-while-running"])
+async def test_the_same_happens_at_another_speed(story: str, migrating: t.Callable[..., t.AsyncContextManager[Migrating]]) -> None:
+    expected = json.loads((RECORDED / "kubevirt-1.5.3" / "migrations" / f"{story}.json").read_text(encoding="utf-8"))["history"]
+    async with migrating(release="4.19", speed="30") as cluster:
+        found = cluster.history(await PLAYED[story](cluster))
+    for stream in ("migration", "instance", "budget", "target"):
+        assert found[stream] == expected[stream], stream
+    assert by_component(found["events"]) == by_component(expected["events"])
