@@ -10,7 +10,7 @@ from __future__ import annotations
 import dataclasses
 import typing as t
 
-from ..apiserver.selectors import LabelSelector, from_label_selector_object
+from ..apiserver.selectors import from_label_selector_object
 from ..controller import Controller, EventRecorder, object_key
 from ..errors import StatusError
 from ..interface import POD_DISRUPTION_BUDGETS, PODS, REPLICA_SETS, Object
@@ -34,7 +34,7 @@ class _Namespace:
     """Pods by label and budgets by what they select."""
 
     pods: LabelIndex[str] = dataclasses.field(default_factory=LabelIndex)
-    budgets: SelectorIndex[tuple[LabelSelector, str]] = dataclasses.field(default_factory=SelectorIndex)
+    budgets: SelectorIndex[str] = dataclasses.field(default_factory=SelectorIndex)
 
 
 class DisruptionController(Controller):
@@ -63,8 +63,7 @@ class DisruptionController(Controller):
         if event == "DELETED":
             self._in(namespace).budgets.remove(name)
             return
-        selector = from_label_selector_object(budget["spec"].get("selector"))
-        self._in(namespace).budgets.put(name, selector, (selector, name))
+        self._in(namespace).budgets.put(name, from_label_selector_object(budget["spec"].get("selector")), name)
         self.queue.add((namespace, name))
 
     def _pod_changed(self, event: str, pod: Object, before: Object | None) -> None:
@@ -81,8 +80,9 @@ class DisruptionController(Controller):
             self._queue_budgets(place, namespace, before["metadata"].get("labels") or {})
 
     def _queue_budgets(self, place: _Namespace, namespace: str, labels: t.Mapping[str, str]) -> None:
-        for selector, name in place.budgets.candidates(labels):
-            if selector.matches(labels):
+        for name in place.budgets.candidates(labels):
+            budget = self._budgets.get(name, namespace)
+            if budget is not None and from_label_selector_object(budget["spec"].get("selector")).matches(labels):
                 self.queue.add((namespace, name))
 
     async def reconcile(self, key: tuple[str, str]) -> float | None:

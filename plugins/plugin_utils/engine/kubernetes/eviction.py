@@ -43,7 +43,7 @@ class Budgets:
 
     def __init__(self, store: Store) -> None:
         self._store = store
-        self._by_namespace: dict[str, SelectorIndex[tuple[LabelSelector, str]]] = {}
+        self._by_namespace: dict[str, SelectorIndex[str]] = {}
         for stored in store.list(_BUDGETS):
             self.observe(stored, deleted=False)
 
@@ -54,20 +54,27 @@ class Budgets:
         if deleted:
             index.remove(stored.name)
             return
-        try:
-            selector = from_label_selector_object((stored.value.get("spec") or {}).get("selector"))
-        except ValueError:
+        selector = _selector(stored.value)
+        if selector is None:
             index.remove(stored.name)
-            return
-        index.put(stored.name, selector, (selector, stored.name))
+        else:
+            index.put(stored.name, selector, stored.name)
 
     def of(self, pod: Object) -> list[Stored]:
         """The budgets that select the pod, by name."""
         namespace, labels = pod["metadata"]["namespace"], pod["metadata"].get("labels") or {}
         index = self._by_namespace.get(namespace)
-        names = [] if index is None else [name for selector, name in index.candidates(labels) if selector.matches(labels)]
-        found = (self._store.get(_BUDGETS, namespace, name) for name in sorted(names))
-        return [stored for stored in found if stored is not None]
+        names = [] if index is None else sorted(index.candidates(labels))
+        found = [stored for name in names if (stored := self._store.get(_BUDGETS, namespace, name)) is not None]
+        return [stored for stored in found if (selector := _selector(stored.value)) is not None and selector.matches(labels)]
+
+
+def _selector(budget: Object) -> LabelSelector | None:
+    """None for one that can't be read, which selects nothing."""
+    try:
+        return from_label_selector_object((budget.get("spec") or {}).get("selector"))
+    except ValueError:
+        return None
 
 
 class Eviction:
