@@ -221,3 +221,19 @@ async def test_whoever_waits_for_ever_does_not_drive_the_clock(migrating: Begin)
         freed = cluster.now
         await cluster.phase(name, *FINAL)
         assert cluster.moments(name)["Scheduling"] - freed < 5.5
+
+
+async def test_a_pod_that_does_not_end_holds_the_next_evacuation_up_but_not_the_clock(migrating: Begin) -> None:
+    async with migrating() as cluster:
+        cluster.agent.default = Script(copy=1.5, failure="operation failed", stuck=True)
+        await cluster.mark("vm-1")
+        first = await cluster.until(lambda: _new(cluster, "vm-1", []))
+        await cluster.phase(first, "Failed")
+        began = cluster.now
+        await asyncio.sleep(0.5)
+        assert cluster.now - began < 60
+        assert await _new(cluster, "vm-1", [first]) == ""
+        cluster.agent.default = Script()
+        cluster.engine.runtime.exited((await cluster.target_pod(first))["metadata"]["uid"])
+        second = await cluster.until(lambda: _new(cluster, "vm-1", [first]))
+        await cluster.phase(second, "Succeeded")

@@ -33,6 +33,8 @@ class Script:
     copy: float = 5.2
     hand_over: float = 0.3
     failure: str = ""
+    stuck: bool = False
+    """A target whose copy failed does not end."""
     touches: bool = False
     """Write to the source node a second after a failure, as anything may: it wakes the evacuation controller."""
 
@@ -132,6 +134,8 @@ class NodeAgent:
             return
         text = f"VirtualMachineInstance migration uid {uid} failed. reason:{reason}"
         await self._events.event(vmi, "Warning", "Migrated", text)
+        if self.scripts.get(name, self.default).stuck:
+            return
         await self._clock.sleep(0.3)
         await self._exit(vmi["status"]["migrationState"]["targetPod"], namespace)
         if self.scripts.get(name, self.default).touches:

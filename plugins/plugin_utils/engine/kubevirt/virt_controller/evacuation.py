@@ -145,10 +145,12 @@ class Evacuation(VirtControllerPart):
         self._expectations = Expectations(self.clock)
         self._driver = Driver(self.clock)
         self._waiting: set[str] = set()
+        self._held_up: set[str] = set()
         self.config.on_change(self._driven)
         self._nodes.add_handler(self._node_changed)
         self._instances.add_handler(self._instance_changed)
         self._migrations.add_handler(self._migration_changed)
+        self._pods.add_handler(self._pod_changed)
 
     async def stop(self) -> None:
         self._driver.stop()
@@ -174,6 +176,15 @@ class Evacuation(VirtControllerPart):
         for node in phases.node_of(vmi) if vmi is not None else ():
             self.queue.add(node)
 
+    def _pod_changed(self, event: str, pod: Object, _before: Object | None) -> None:
+        """The end of a pod wakes no node, but now whoever was held up by it is free at the next write to its node."""
+        if not self._held_up or (event != "DELETED" and not pods.is_final(pod)):
+            return
+        owner = pods.controller_of(pod)
+        vmi = self._instances.get(owner["name"], pod["metadata"]["namespace"]) if owner is not None else None
+        if vmi is not None and not self._held_up.isdisjoint(phases.node_of(vmi)):
+            self._driver.drive(_HEARTBEAT)
+
     def _driven(self) -> None:
         """A slot may have come free: nodes that wait for one find it within the time of a look."""
         if self._waiting:
@@ -191,9 +202,7 @@ class Evacuation(VirtControllerPart):
         found = candidates(
             on_node, is_tainted(node, limits.node_drain_taint_key), configuration.eviction_strategy, self._has_migration, self._active_pods,
         )
-        if found.held_up:
-            # Nothing brings the node back when those pods have ended, until anything at all is written to it.
-            self._driver.drive(_HEARTBEAT)
+        (self._held_up.add if found.held_up else self._held_up.discard)(key)
         if not found.migratable and not found.not_migratable:
             return None
         free = free_slots(
