@@ -254,3 +254,25 @@ async def ask(cluster: Migrating, api: Api, what: str) -> tuple[int, str]:
 def condition(vmi: Object, kind: str) -> Object:
     found: Object = next(one for one in vmi["status"]["conditions"] if one["type"] == kind)
     return found
+
+
+@pytest.mark.parametrize("title", ["success", "source failure"])
+async def test_the_same_happens_at_any_speed(title: str) -> None:
+    histories, moments = [], []
+    for speed in ("max", "30"):
+        async with engine_of("4.19", speed) as cluster:
+            await describe(cluster, {"copy-seconds": "3", **STORIES[title].load})
+            name = await cluster.migrate("vm-1")
+            await cluster.phase(name, "Succeeded", "Failed")
+            await cluster.passes(3.0)
+            # Which of two clients was first within a moment is no part of it.
+            histories.append({stream: sorted(lines) for stream, lines in cluster.history(name).items()})
+            seen = cluster.moments(name)
+            moments.append({phase: when - seen["Pending"] for phase, when in seen.items() if phase})
+    assert histories[0]["events"] == histories[1]["events"]
+    assert histories[0]["migration"] == histories[1]["migration"]
+    assert histories[0]["target"] == histories[1]["target"]
+    assert [*moments[0]] == [*moments[1]]
+    for phase, when in moments[0].items():
+        # A thirtieth of it are real seconds, in which this machine has other things to do.
+        assert when == pytest.approx(moments[1][phase], abs=5.0)
