@@ -8,7 +8,7 @@ from ...apiserver.chain import ApiServer
 from ...clock import Clock
 from ...interface import Cluster
 from ..versions import ComponentVersion
-from . import defaults, eviction, instances, machines, migrations
+from . import defaults, eviction, instances, machines, migrations, validation
 from .throttle import Throttle
 from .webhooks import VirtApi
 
@@ -26,3 +26,4 @@ def register(api: ApiServer, cluster: Cluster, clock: Clock, namespace: str) -> 
     migrations.register(api, virt_api)
     machines.register(api, virt_api)
     defaults.register(api, virt_api)
+    validation.register(api, virt_api)
