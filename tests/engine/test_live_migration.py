@@ -276,3 +276,85 @@ async def test_the_same_happens_at_any_speed(title: str) -> None:
     for phase, when in moments[0].items():
         # A thirtieth of it are real seconds, in which this machine has other things to do.
         assert when == pytest.approx(moments[1][phase], abs=5.0)
+
+
+async def begun(cluster: Migrating) -> str:
+    """A migration of vm-1 whose copy goes on until something happens to it."""
+    await describe(cluster, {"hang-migration": "true"})
+    await cluster.settings(progressTimeout=0, completionTimeoutPerGiB=0)
+    name = await cluster.migrate("vm-1")
+    await cluster.phase(name, "Running")
+    return name
+
+
+async def failed(cluster: Migrating, name: str) -> Object:
+    """The state of vm-1 once that migration has failed; the guest is where it was."""
+    await cluster.phase(name, "Failed")
+    await cluster.passes(1.5)
+    vmi = await cluster.instance("vm-1")
+    assert vmi["status"]["phase"] == "Running"
+    assert vmi["status"]["nodeName"] == vmi["status"]["migrationState"]["sourceNode"]
+    state: Object = vmi["status"]["migrationState"]
+    return state
+
+
+async def test_a_target_pod_that_is_deleted_while_memory_flows() -> None:
+    async with engine_of("4.19") as cluster:
+        name = await begun(cluster)
+        await cluster.engine.admin.delete(PODS, (await cluster.target_pod(name))["metadata"]["name"], cluster.namespace)
+        state = await failed(cluster, name)
+        assert state["failureReason"].startswith("Live migration failed ")
+
+
+async def test_a_virt_handler_that_is_replaced_while_memory_flows() -> None:
+    async with engine_of("4.19") as cluster:
+        name = await begun(cluster)
+        source = (await cluster.instance("vm-1"))["status"]["nodeName"]
+        own = (await cluster.engine.admin.list(PODS, cluster.engine.sample.namespace, "kubevirt.io=virt-handler")).items
+        pod = next(one for one in own if one["spec"]["nodeName"] == source)
+        await cluster.engine.admin.delete(PODS, pod["metadata"]["name"], pod["metadata"]["namespace"])
+        await failed(cluster, name)
+        await cluster.passes(5.0)
+        node = await cluster.engine.admin.get(Ref("", "v1", "nodes"), source)
+        assert node["metadata"]["labels"]["kubevirt.io/schedulable"] == "true"
+
+
+async def test_a_machine_that_is_deleted_while_memory_flows() -> None:
+    async with engine_of("4.19") as cluster:
+        name = await begun(cluster)
+        await cluster.engine.admin.delete(MACHINES, "vm-1", cluster.namespace)
+        await cluster.gone(name)
+
+        async def nothing_left() -> bool:
+            found = [*(await cluster.engine.admin.list(VMIS, cluster.namespace)).items, *(await cluster.engine.admin.list(PODS, cluster.namespace)).items]
+            return not [one for one in found if one["metadata"]["name"] == "vm-1" or one["metadata"]["name"].startswith("virt-launcher-vm-1-")]
+
+        await cluster.until(nothing_left)
+
+
+async def test_a_lost_target_node_is_given_up() -> None:
+    async with engine_of("4.19") as cluster:
+        await describe(cluster, {"dirty-rate": "0", "nonzero": "100%"})
+        await cluster.settings(progressTimeout=20, bandwidthPerMigration=STORIES["post-copy"].settings["bandwidthPerMigration"])
+        name = await cluster.migrate("vm-1")
+        await cluster.phase(name, "Running")
+        cluster.engine.runtime.power_off((await cluster.instance("vm-1"))["status"]["migrationState"]["targetNode"])
+        assert (await failed(cluster, name))["failureReason"] == "Live migration stuck for 21 seconds and has been aborted"
+
+
+async def test_an_engine_that_starts_again_goes_on(tmp_path: pathlib.Path) -> None:
+    """The copy begins anew: what was on its way is gone with the processes."""
+    options = Options(cluster="lab", release="4.19", speed="max", data_dir=tmp_path)
+    engine = Engine(options)
+    await engine.start()
+    async with Migrating(engine, t.cast("t.Any", None)) as cluster:
+        name = await begun(cluster)
+        await engine.admin.patch(MACHINES, "vm-1", {"metadata": {"annotations": {"engine.okd.virt/hang-migration": None}}}, "shop")
+    await engine.stop()
+    engine = Engine(options)
+    await engine.start()
+    try:
+        async with Migrating(engine, t.cast("t.Any", None)) as cluster:
+            await cluster.phase(name, "Succeeded")
+    finally:
+        await engine.stop()

@@ -122,6 +122,14 @@ class VirtHandler(Controller):
         self.transfers.links_changed(self.clock.monotonic())
         self.queue.add(_TICK)
 
+    def proxies_end(self, node: str) -> None:
+        """The virt-handler of the node ends, and with it the connections of the migrations that leave it or come to it."""
+        now = self.clock.monotonic()
+        for key in self.transfers.on(node):
+            self.transfers.end(key, Outcome(BROKEN), now)
+            self.queue.add(key)
+        self._arm()
+
     def _elapsed(self, key: Key, step: str, seconds: float) -> bool:
         """Whether so much engine time has passed since the first time that this was asked; it is asked again then."""
         due = self._due.setdefault(key, {})

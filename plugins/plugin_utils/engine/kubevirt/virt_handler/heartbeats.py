@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import heapq
 import random
+import typing as t
 
 from ...controller import Controller
 from ...interface import NODES, PODS, Object
@@ -35,7 +36,12 @@ class Heartbeats(Controller):
         self._known: set[str] = set()
         self._going: set[str] = set()
         self._asked = float("inf")
+        self._on_end: list[t.Callable[[str], None]] = []
         self._random = random.Random(namespace)  # noqa: S311
+
+    def on_end(self, function: t.Callable[[str], None]) -> None:
+        """Called with the name of a node whose virt-handler ends."""
+        self._on_end.append(function)
 
     def setup(self) -> None:
         self._nodes = self.informer(NODES)
@@ -71,6 +77,8 @@ class Heartbeats(Controller):
             if before is not None and not before["metadata"].get("deletionTimestamp"):
                 self._going.add(node)
                 self.queue.add(("node", node))
+                for function in self._on_end:
+                    function(node)
         elif conditions.is_true(pod, "Ready") and (before is not None and not conditions.is_true(before, "Ready")):
             self._going.discard(node)
             self._known.add(node)

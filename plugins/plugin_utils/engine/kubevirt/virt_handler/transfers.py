@@ -55,6 +55,10 @@ class Transfers:
     def get(self, key: Key) -> Transfer | None:
         return self._all.get(key)
 
+    def on(self, node: str) -> list[Key]:
+        """Those under way that leave the node or come to it."""
+        return [key for key, transfer in self._live.items() if node in (transfer.source, transfer.target)]
+
     def begin(
         self, key: Key, uid: str, nodes: tuple[str, str], copy: Copy | FixedCopy, limits: Limits, now: float, hangs: bool = False,
         fails_after: float = math.inf,
