@@ -39,6 +39,8 @@ HONEST_500 = (
     "failed calling webhook",
     "admission webhook",
     "without impersonating a user",
+    # GET of one object at a version that is none.
+    "strconv.ParseUint: parsing",
 )
 """What a real server says with a 500 too."""
 
