@@ -130,6 +130,12 @@ async def test_it_happens_as_recorded(version: str, story: str, migrating: t.Cal
     assert by_component(found["events"]) == by_component(expected["events"])
 
 
+async def test_1_5_3_too_goes_on_to_note_what_becomes_of_the_guest(migrating: t.Callable[..., t.AsyncContextManager[Migrating]]) -> None:
+    async with migrating(release="4.19") as cluster:
+        found = cluster.history(await target_lost_while_running(cluster))["migration"]
+    assert found[-3:] == ["let go", "state targetNodeDomainDetected targetNodeDomainReadyTimestamp", "state completed endTimestamp"]
+
+
 @pytest.mark.parametrize("story", ["success", "copy-fails", "deleted-while-running"])
 async def test_the_same_happens_at_another_speed(story: str, migrating: t.Callable[..., t.AsyncContextManager[Migrating]]) -> None:
     expected = json.loads((RECORDED / "kubevirt-1.5.3" / "migrations" / f"{story}.json").read_text(encoding="utf-8"))["history"]

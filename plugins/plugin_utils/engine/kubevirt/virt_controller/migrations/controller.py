@@ -92,7 +92,7 @@ class Migrations(VirtControllerPart):
 
     def _unfinished_business(self, migration: Object, vmi: Object) -> bool:
         """Whether a finished migration has anything to do."""
-        if phases.FINALIZER in (migration["metadata"].get("finalizers") or ()) or keeps_state(migration, vmi, self.config.version):
+        if phases.FINALIZER in (migration["metadata"].get("finalizers") or ()) or keeps_state(migration, vmi):
             return True
         return phases.phase(migration) == phases.FAILED and self._targets.marked_source(migration) is not None
 
@@ -267,7 +267,7 @@ class Migrations(VirtControllerPart):
         """The state's last words first, then the finalizer; old ones of the same instance go."""
         if phases.phase(migration) == phases.FAILED:
             await self._targets.stays(migration)
-        if keeps_state(migration, vmi, self.config.version):
+        if keeps_state(migration, vmi):
             await self._status.state(migration, phases.state_of(vmi))
             return
         await self._status.let_go(migration)

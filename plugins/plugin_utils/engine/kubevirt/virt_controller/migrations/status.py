@@ -13,7 +13,6 @@ from ....clock import Clock
 from ....errors import StatusError
 from ....interface import Cluster, Object
 from ..conditions import new, updated, without
-from ..configuration import Version
 from ..phases import MIGRATIONS
 from . import phases
 
@@ -22,14 +21,9 @@ KEPT = 5
 _JSON_PATCH = "application/json-patch+json"
 
 
-def keeps_state(migration: Object, vmi: Object | None, version: Version) -> bool:
-    """Whether a finished migration takes over the instance's migrationState as its own last words.
-
-    It must be this migration's. KubeVirt 1.4 goes on taking it over; later versions do so once, with the finalizer.
-    """
-    if not phases.owns_state(migration, vmi) or (migration.get("status") or {}).get("migrationState") == phases.state_of(vmi):
-        return False
-    return version < (1, 5, 0) or phases.FINALIZER in (migration["metadata"].get("finalizers") or ())
+def keeps_state(migration: Object, vmi: Object | None) -> bool:
+    """Whether a finished migration takes over the instance's migrationState as its own last words: as long as it is this migration's."""
+    return phases.owns_state(migration, vmi) and (migration.get("status") or {}).get("migrationState") != phases.state_of(vmi)
 
 
 def surplus(migrations: t.Sequence[Object]) -> list[Object]:
