@@ -8,13 +8,14 @@ Source: client-go tools/events/event_recorder.go, event_broadcaster.go.
 from __future__ import annotations
 
 import hashlib
-import socket
 
 from ...clock import Clock
 from ...errors import StatusError
 from ...interface import EVENTS, Cluster, Object
 
 _KNOWN = 4096
+_HOST = "control-0"
+"""The machine that the component's leader would run on."""
 
 
 class Events:
@@ -22,7 +23,7 @@ class Events:
 
     def __init__(self, cluster: Cluster, clock: Clock, component: str) -> None:
         self._cluster, self._clock, self._component = cluster, clock, component
-        self._instance = f"{component}-{socket.gethostname()}"
+        self._instance = f"{component}-{_HOST}"
         self._known: dict[tuple[str, str], tuple[str, str, int]] = {}
 
     async def event(self, obj: Object, kind: str, reason: str, action: str, message: str) -> None:
