@@ -93,6 +93,6 @@ def test_a_migration_as_it_goes(start: Callable[..., Api]) -> None:
     eventually(lambda: value(scrape(api), "kubevirt_vmi_migration_succeeded", vmi="vm-1", vmim="second", namespace="shop") == 1)
     after = scrape(api)
     assert "kubevirt_vmi_migration_data_total_bytes" not in after
-    assert value(after, "kubevirt_vmi_migration_end_time_seconds", status="succeeded", **where)
+    assert value(after, "kubevirt_vmi_migration_end_time_seconds", status="succeeded", migration_name="second", **where)
     name = "kubevirt_vmi_migration_phase_transition_time_from_creation_seconds"
     assert value(after, f"{name}_count", phase="Succeeded") == value(after, f"{name}_bucket", phase="Succeeded", le="+Inf") == 1

@@ -28,9 +28,11 @@ def register(api: ApiServer, clock: Clock, transfers: Transfers) -> None:
             yield namespace, name, transfer.source, progress
 
     def scrape() -> tuple[str, bytes]:
+        migrations = stored(MIGRATIONS)
+        names = {one["metadata"]["uid"]: one["metadata"]["name"] for one in migrations}
         made = [
-            *families.of_migrations(stored(MIGRATIONS)), *families.of_copies(moving()),
-            *families.of_instances(stored(VIRTUAL_MACHINE_INSTANCES)), *families.of_hyperconverged(stored(_HYPERCONVERGEDS)),
+            *families.of_migrations(migrations), *families.of_copies(moving()),
+            *families.of_instances(stored(VIRTUAL_MACHINE_INSTANCES), names), *families.of_hyperconverged(stored(_HYPERCONVERGEDS)),
         ]
         return CONTENT_TYPE, exposition(made)
 

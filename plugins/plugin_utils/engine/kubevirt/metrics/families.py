@@ -84,8 +84,11 @@ def of_copies(moving: t.Iterable[Moving]) -> list[Family]:
     return [*made.values()]
 
 
-def of_instances(found: t.Iterable[Object]) -> list[Family]:
-    """The instances: where they are, whether they can leave, and when their last migration began and ended."""
+def of_instances(found: t.Iterable[Object], names: t.Mapping[str, str]) -> list[Family]:
+    """The instances: where they are, whether they can leave, and when their last migration began and ended.
+
+    `names` has the names of the migrations that are still known, by uid.
+    """
     info = Family("kubevirt_vmi_info", "Information about VirtualMachineInstances.")
     stuck = Family("kubevirt_vmi_non_evictable", "Indication for a VirtualMachine that its eviction strategy is set to Live Migration but is not migratable.")
     outdated = Family("kubevirt_vmi_number_of_outdated", "Indication for the total number of VirtualMachineInstance workloads that are not running "
@@ -103,7 +106,7 @@ def of_instances(found: t.Iterable[Object]) -> list[Family]:
         if phases.phase(vmi) == "Running":
             stuck.add(int(stays), **where)
         state = status.get("migrationState") or {}
-        job = {"migration_name": state.get("migrationUid", "")}
+        job = {"migration_name": names.get(state.get("migrationUid", ""), "none")}
         if state.get("startTimestamp"):
             began.add(_moment(state["startTimestamp"]), **where, **job)
         if state.get("endTimestamp"):
