@@ -89,7 +89,7 @@ class Stage:
     def update(self) -> None:
         """Approve the update and wait until KubeVirt has it. Where it was recorded nothing migrated machines to the new virt-launcher."""
         hyperconverged = "/apis/hco.kubevirt.io/v1beta1/namespaces/kubevirt-hyperconverged/hyperconvergeds/kubevirt-hyperconverged"
-        nothing = {"spec": {"workloadUpdateStrategy": {"workloadUpdateMethods": []}}}
+        nothing: Object = {"spec": {"workloadUpdateStrategy": {"workloadUpdateMethods": []}}}
         self.api.expect(200, "PATCH", hyperconverged, nothing, content_type=MERGE_PATCH)
         plans = f"{OPERATORS}/namespaces/kubevirt-hyperconverged/installplans"
         self.until("the InstallPlan", lambda: self.api.items(plans))
