@@ -25,6 +25,8 @@ from .phases import MIGRATIONS, VIRTUAL_MACHINE_INSTANCES
 
 _RUNNING, _UNFINISHED_OF = "running", "unfinished of instance"
 """Indexes of migrations: those that the limits count, and the unfinished ones by NAMESPACE/NAME of their instance."""
+_MARKED = "marked"
+"""Index of instances that are to leave, by the node that they are on."""
 _NO_SLOT, _NOT_MIGRATABLE = 5.0, 60.0
 """Engine seconds until a node is looked at again: while no slot is free, and when only instances are left that can't move."""
 _WORKERS = 3
@@ -62,6 +64,10 @@ def is_marked(vmi: Object) -> bool:
     status = vmi.get("status") or {}
     marked = status.get("evacuationNodeName")
     return bool(marked) and marked == status.get("nodeName") and not phases.is_migrating(vmi)
+
+
+def _leaves(vmi: Object) -> list[str]:
+    return phases.node_of(vmi) if is_marked(vmi) else []
 
 
 def candidates(
@@ -137,6 +143,7 @@ class Evacuation(VirtControllerPart):
         self._nodes = self.informer(NODES)
         self._instances = self.informer(VIRTUAL_MACHINE_INSTANCES)
         self._instances.add_index(pods.BY_NODE, phases.node_of)
+        self._instances.add_index(_MARKED, _leaves)
         self._pods = self.informer(PODS, pods.LAUNCHERS)
         self._pods.add_index(pods.BY_INSTANCE, pods.instance_uid)
         self._migrations = self.informer(MIGRATIONS)
@@ -198,15 +205,16 @@ class Evacuation(VirtControllerPart):
             return None
         configuration = self.config.configuration
         limits = configuration.migrations
-        on_node = self._instances.by_index(pods.BY_NODE, key)
+        tainted = is_tainted(node, limits.node_drain_taint_key)
         found = candidates(
-            on_node, is_tainted(node, limits.node_drain_taint_key), configuration.eviction_strategy, self._has_migration, self._active_pods,
+            self._instances.by_index(pods.BY_NODE if tainted else _MARKED, key), tainted, configuration.eviction_strategy, self._has_migration,
+            self._active_pods,
         )
         (self._held_up.add if found.held_up else self._held_up.discard)(key)
         if not found.migratable and not found.not_migratable:
             return None
         free = free_slots(
-            self._migrations.by_index(_RUNNING, _RUNNING), on_node, limits.parallel_migrations_per_cluster,
+            self._migrations.by_index(_RUNNING, _RUNNING), self._instances.by_index(pods.BY_NODE, key), limits.parallel_migrations_per_cluster,
             limits.parallel_outbound_migrations_per_node,
         )
         if free <= 0:
