@@ -1,0 +1,82 @@
+# Copyright: the okd.virt contributors
+# GNU General Public License v3.0 or later (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Guests that start and end: what virt-handler makes of a pod that is asked to end, is killed, or is lost with its node."""
+from __future__ import annotations
+
+from ansible_collections.okd.virt.plugins.plugin_utils.engine.interface import NODES, PODS, Object
+
+from ..support.node_agent import VMIS
+from .migrating import Migrating
+from .test_live_migration import MACHINES, engine_of, handler_events
+
+
+async def pod_of(cluster: Migrating, vmi: Object) -> Object:
+    found = (await cluster.engine.admin.list(PODS, cluster.namespace, f"kubevirt.io/created-by={vmi['metadata']['uid']}")).items
+    return next(one for one in found if one["spec"]["nodeName"] == vmi["status"]["nodeName"])
+
+
+def phases(cluster: Migrating, uid: str) -> list[str]:
+    seen = [obj["status"].get("phase", "") for _when, resource, _kind, obj in cluster.seen
+            if resource == VMIS.plural and obj["metadata"]["uid"] == uid]
+    return list(dict.fromkeys(seen))
+
+
+async def another(cluster: Migrating, uid: str) -> Object:
+    """The instance of vm-1 that runs in the place of that one."""
+    found: list[Object] = []
+
+    async def runs() -> bool:
+        found[:] = [one for one in (await cluster.engine.admin.list(VMIS, cluster.namespace)).items if one["metadata"]["name"] == "vm-1"]
+        return bool(found) and found[0]["metadata"]["uid"] != uid and found[0]["status"].get("phase") == "Running"
+
+    await cluster.until(runs)
+    return found[0]
+
+
+async def test_a_guest_shuts_down_when_its_pod_is_deleted_and_its_machine_starts_it_again() -> None:
+    async with engine_of("4.19") as cluster:
+        vmi = await cluster.instance("vm-1")
+        pod = await pod_of(cluster, vmi)
+        await cluster.engine.admin.delete(PODS, pod["metadata"]["name"], cluster.namespace)
+        after = await another(cluster, vmi["metadata"]["uid"])
+        assert phases(cluster, vmi["metadata"]["uid"])[-1] == "Succeeded"
+        assert phases(cluster, after["metadata"]["uid"]) == ["Pending", "Scheduling", "Scheduled", "Running"]
+        assert after["status"]["migrationMethod"] == vmi["status"]["migrationMethod"]
+        assert [one["mac"] for one in after["status"]["interfaces"]]
+        assert {one["type"]: one["status"] for one in after["status"]["conditions"]}["LiveMigratable"] == "True"
+        assert [line for line in handler_events(cluster) if "Created:" in line or "Started:" in line or "S" in line.split()[1]] == [
+            "Normal ShuttingDown: Signaled Graceful Shutdown", "Normal Stopped: The VirtualMachineInstance was shut down.",
+            "Normal Created: VirtualMachineInstance defined.", "Normal Started: VirtualMachineInstance started.",
+        ]  # fmt: skip
+
+
+async def test_a_guest_whose_launcher_is_killed_has_failed() -> None:
+    async with engine_of("4.19") as cluster:
+        vmi = await cluster.instance("vm-1")
+        cluster.engine.runtime.exited((await pod_of(cluster, vmi))["metadata"]["uid"], 137)
+        await another(cluster, vmi["metadata"]["uid"])
+        assert phases(cluster, vmi["metadata"]["uid"])[-1] == "Failed"
+        assert "Warning Stopped: The VirtualMachineInstance crashed." in handler_events(cluster)
+
+
+async def test_a_guest_that_starts_paused() -> None:
+    async with engine_of("4.19") as cluster:
+        vmi = await cluster.instance("vm-1")
+        spec = {"spec": {"template": {"spec": {"startStrategy": "Paused"}}}}
+        await cluster.engine.admin.patch(MACHINES, "vm-1", spec, cluster.namespace)
+        await cluster.engine.admin.delete(VMIS, "vm-1", cluster.namespace)
+        after = await another(cluster, vmi["metadata"]["uid"])
+        assert next(one for one in after["status"]["conditions"] if one["type"] == "Paused")["reason"] == "PausedByUser"
+
+
+async def test_nodes_beat_in_the_background_and_a_lost_one_falls_silent() -> None:
+    async with engine_of("4.19") as cluster:
+        beats = {node["metadata"]["name"]: node["metadata"]["annotations"].get("kubevirt.io/heartbeat")
+                 for node in (await cluster.engine.admin.list(NODES)).items}
+        cluster.engine.runtime.power_off("node02")
+        await cluster.passes(140.0)
+        now = {node["metadata"]["name"]: node["metadata"]["annotations"].get("kubevirt.io/heartbeat")
+               for node in (await cluster.engine.admin.list(NODES)).items}
+        still = {name for name, beat in beats.items() if beat is not None and now[name] == beat}
+        assert still == {"node02"}
