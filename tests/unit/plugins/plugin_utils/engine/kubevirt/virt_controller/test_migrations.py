@@ -156,6 +156,49 @@ def test_what_does_not_count_for_the_wait() -> None:
 
 
 @given(
+    st.lists(st.tuples(st.sampled_from(["Succeeded", "Failed", "Pending", "Running"]), st.booleans(), st.booleans()), max_size=5),
+    st.floats(0, 400), st.floats(0, 400),
+)
+def test_the_wait_is_one_of_six_and_passes(past: list[tuple[str, bool, bool]], passed: float, more: float) -> None:
+    mine = migration("Pending", annotations={phases.EVACUATION: "node01"}, creationTimestamp=at(0))
+    others = []
+    for number, (phase, ours, deleting) in enumerate(past):
+        one = _past(number, phase, -100 + number, phases.EVACUATION if ours else "example.com/by-hand")
+        if deleting:
+            one["metadata"]["deletionTimestamp"] = at(0)
+        others.append(one)
+    counted = [one for one in others if backoff.counts(one)]
+    began = (backoff.failed_at(counted[-1]) if counted else None) or NOW
+    whole = backoff.backoff(mine, [*others, mine], began)
+    assert whole in (0, 20, 40, 80, 160, 320)
+    assert not whole or phases.phase(counted[-1]) == "Failed"
+    at_once, later = (backoff.backoff(mine, [*others, mine], began + datetime.timedelta(seconds=wait)) for wait in (passed, passed + more))
+    assert at_once == pytest.approx(max(0.0, whole - passed), abs=1e-3)
+    assert later <= at_once
+
+
+_LABELS = st.dictionaries(st.sampled_from("abc"), st.sampled_from("12"), max_size=3)
+
+
+@given(st.lists(st.tuples(_LABELS, _LABELS), max_size=6), _LABELS, _LABELS)
+def test_the_winner_matches_and_nobody_who_matches_says_more(
+    selectors: list[tuple[dict[str, str], dict[str, str]]], vmi: dict[str, str], namespace: dict[str, str],
+) -> None:
+    policies = [_policy(f"policy-{number}", *pair) for number, pair in enumerate(selectors)]
+    found = migration_policies.winner(policies, vmi, namespace)
+    ranks = {
+        policy["metadata"]["name"]: (len(of_vmi) + len(of_namespace), len(of_vmi))
+        for policy, (of_vmi, of_namespace) in zip(policies, selectors, strict=True)
+        if of_vmi.items() <= vmi.items() and of_namespace.items() <= namespace.items()
+    }
+    if found is None:
+        assert not ranks
+        return
+    best = max(ranks.values())
+    assert found["metadata"]["name"] == min(name for name, rank in ranks.items() if rank == best)
+
+
+@given(
     st.lists(
         st.one_of(
             st.tuples(st.sampled_from("abcdef"), st.sampled_from(["counts", "does not count"]), st.just("")),
