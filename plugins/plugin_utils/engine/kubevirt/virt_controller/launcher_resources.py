@@ -153,7 +153,8 @@ def compute_resources(vmi: Object, version: Version, config: Configuration) -> O
     for device, count in _extended(vmi).items():
         limits[device] = str(count)
     # The API server takes a missing request for the limit.
-    return {"requests": {**limits, **requests}, "limits": limits}
+    made = {"requests": {**limits, **requests}, "limits": limits}
+    return {kind: {name: canonical_quantity(amount) for name, amount in amounts.items()} for kind, amounts in made.items()}
 
 
 def _cpu(vmi: Object, config: Configuration, requests: dict[str, str], limits: dict[str, str]) -> None:
