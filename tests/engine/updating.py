@@ -27,6 +27,7 @@ TOLD = {
     "customresourcedefinitions": "/apis/apiextensions.k8s.io/v1",
     "daemonsets": "/apis/apps/v1",
     "deployments": "/apis/apps/v1",
+    "events": "/api/v1",
 }
 PATIENCE = 40.0
 
