@@ -27,11 +27,10 @@ SECONDS_TO_BOOT = 1.0
 SECONDS_TO_SHUT_DOWN = 2.0
 SECONDS_TO_PREPARE = 0.3
 SECONDS_TO_BEGIN = 0.5
-SECONDS_TO_DETECT = 0.3
 SECONDS_TO_HAND_OVER = 0.2
 SECONDS_TO_FAIL = 1.0
-"""Engine seconds: a guest's start and its shutdown, a migration's target getting ready, its source beginning, the target seeing the
-domain, the source hearing that it is over, and how long a migration that is to fail copies before it does."""
+"""Engine seconds: a guest's start and its shutdown, a migration's target getting ready, its source beginning, the source hearing that
+it is over, and how long a migration that is to fail copies before it does."""
 TIMES_IN_VAIN = 2
 """A guest that was given up so many times for taking too long no longer drives a jumping clock: it would be tried for ever."""
 _TICK = ("", "")
@@ -358,7 +357,6 @@ class VirtHandler(Controller):
         if conditions.is_true(vmi, "Paused"):
             self.transfers.pause(key, True, now)
         self._arm()
-        self._elapsed(key, f"detect {state['migrationUid']}", SECONDS_TO_DETECT)
 
     async def _under_way(self, key: Key, vmi: Object, state: Object, transfer: Transfer) -> None:
         if state.get("abortRequested") and not state.get("abortStatus") and transfer.mode is not Mode.POST_COPY:
@@ -373,8 +371,6 @@ class VirtHandler(Controller):
             made = writes.with_state(made, mode=transfer.mode.value)
             if transfer.mode is Mode.PAUSED:
                 made = writes.paused(made, self.clock.timestamp(), "PausedByMigrationMonitor", "VMI was paused by the migration monitor")
-        if not state.get("targetNodeDomainDetected") and self._elapsed(key, f"detect {transfer.uid}", SECONDS_TO_DETECT):
-            made = writes.with_state(made, targetNodeDomainDetected=True)
         if made is not vmi:
             await self._write(made)
 
