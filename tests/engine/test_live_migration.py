@@ -22,6 +22,10 @@ from .migrating import Migrating
 
 MACHINES = Ref("kubevirt.io", "v1", "virtualmachines")
 POLICIES = Ref("migrations.kubevirt.io", "v1alpha1", "migrationpolicies")
+FAILED = (
+    "Live migration failed error encountered during MigrateToURI3 libvirt api call: "
+    "virError(Code=9, Domain=10, Message='operation failed: migration out job: unexpectedly failed')"
+)
 BUSY = {"dirty-rate": "400Mi", "working-set": "1Gi", "pattern": "sequential"}
 CONFLICT = 'Operation cannot be fulfilled on virtualmachineinstance.kubevirt.io "vm-1": '
 MIGRATING = "Normal Migrating: VirtualMachineInstance is migrating."
@@ -48,7 +52,7 @@ STORIES = {
     "an idle guest": Story({"dirty-rate": "0", "nonzero": "1Gi"}, takes=(1.5, 6)),
     "source failure": Story(
         {"fail-migration": "1"},
-        reason="Live migration failed virError(Code=9, Domain=10, Message='operation failed: migration out job: unexpectedly failed')",
+        reason=FAILED,
     ),
     "does not converge": Story(
         BUSY, {"bandwidthPerMigration": "64Mi", "completionTimeoutPerGiB": 10},

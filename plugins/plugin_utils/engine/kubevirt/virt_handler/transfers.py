@@ -16,7 +16,10 @@ Key = tuple[str, str]
 HORIZON = 86400.0
 """Seconds ahead; what does not end by then by itself is held to never end."""
 ABORTED = "Live migration aborted "
-BROKEN = "Live migration failed virError(Code=9, Domain=10, Message='operation failed: migration out job: unexpectedly failed')"
+BROKEN = (
+    "Live migration failed error encountered during MigrateToURI3 libvirt api call: "
+    "virError(Code=9, Domain=10, Message='operation failed: migration out job: unexpectedly failed')"
+)
 
 
 @dataclasses.dataclass(frozen=True)
