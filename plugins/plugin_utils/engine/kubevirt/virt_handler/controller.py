@@ -7,7 +7,6 @@ Source: KubeVirt pkg/virt-handler/{vm,migration-source,migration-target}.go, pkg
 """
 from __future__ import annotations
 
-import asyncio
 import math
 import typing as t
 
@@ -19,6 +18,7 @@ from ..virt_controller import conditions, phases, pods
 from ..virt_controller.phases import VIRTUAL_MACHINE_INSTANCES, VIRTUAL_MACHINES
 from . import instance_writes as writes
 from . import loads
+from .alarm import Alarm
 from .migratable import migratable
 from .monitor import Mode, limits
 from .transfers import ABORTED, BROKEN, Key, Outcome, Transfer, Transfers
@@ -53,10 +53,10 @@ class VirtHandler(Controller):
         self._failed: dict[Key, int] = {}
         self._hopeless: dict[Key, int] = {}
         self._pausing: dict[Key, bool] = {}
-        self._timers: dict[bool, tuple[float, asyncio.Task[None]]] = {}
 
     def start(self, cluster: Cluster, clock: t.Any, workers: int = 1, informers: t.Any = None) -> None:
         self.events = EventRecorder(cluster, clock, "virt-handler")
+        self._alarm = Alarm(clock, lambda: self.queue.add(_TICK))
         super().start(cluster, clock, workers, informers)
 
     def setup(self) -> None:
@@ -71,8 +71,7 @@ class VirtHandler(Controller):
         self.runtime.on_node(self._powered)
 
     async def stop(self) -> None:
-        for dummy, task in self._timers.values():
-            task.cancel()
+        self._alarm.stop()
         await super().stop()
 
     # What there is to do
@@ -319,7 +318,7 @@ class VirtHandler(Controller):
             self._exit(target, 1)
             return
         node = self._nodes.get(state["targetNode"])
-        address, ports = _address(node), writes.ports(vmi)
+        address, ports = writes.address(node), writes.ports(vmi)
         await self._write(writes.with_state(vmi, targetNodeAddress=address, targetDirectMigrationNodePorts=ports))
         await self.events.event(vmi, "Normal", "PreparingTarget", "VirtualMachineInstance Migration Target Prepared.")
         text = f"Migration Target is listening at {address}, on ports: {','.join(ports)}"
@@ -416,22 +415,8 @@ class VirtHandler(Controller):
 
     def _arm(self) -> None:
         """Be woken when a copy has something to tell, and not before."""
-        now = self.clock.monotonic()
         hopeless = {key for key, times in self._hopeless.items() if times >= TIMES_IN_VAIN}
-        for background, due in zip((False, True), self.transfers.next_event(now, hopeless), strict=True):
-            before = self._timers.get(background)
-            if before is not None and before[0] == due:
-                continue
-            if before is not None:
-                before[1].cancel()
-                del self._timers[background]
-            if due < math.inf:
-                self._timers[background] = due, asyncio.create_task(self._wake(due - now, background))
-
-    async def _wake(self, seconds: float, background: bool) -> None:
-        await self.clock.sleep(max(0.0, seconds), background=background)
-        self._timers.pop(background, None)
-        self.queue.add(_TICK)
+        self._alarm.set(*self.transfers.next_event(self.clock.monotonic(), hopeless))
 
 
 def _volumes(vmi: Object) -> t.Any:
@@ -442,13 +427,3 @@ def _key_of(pod: Object) -> Key:
     """The instance that a launcher belongs to."""
     metadata = pod["metadata"]
     return metadata["namespace"], (metadata.get("annotations") or {}).get("kubevirt.io/domain") or ""
-
-
-def _address(node: Object | None) -> str:
-    """The address on which a node's virt-handler listens."""
-    addresses = ((node or {}).get("status") or {}).get("addresses") or ()
-    found = next((entry["address"] for entry in addresses if entry.get("type") == "InternalIP"), None)
-    if found:
-        return str(found)
-    number = sum(ord(letter) * (31 ** (place % 4)) for place, letter in enumerate((node or {}).get("metadata", {}).get("name", "")))
-    return f"192.168.{66 + number // 254 % 64}.{1 + number % 254}"

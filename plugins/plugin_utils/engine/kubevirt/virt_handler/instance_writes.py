@@ -131,3 +131,13 @@ def paused(vmi: Object, now: str, reason: str = "PausedByUser", message: str = "
 
 def unpaused(vmi: Object) -> Object:
     return with_status(vmi, conditions=conditions.without((vmi.get("status") or {}).get("conditions") or (), "Paused"))
+
+
+def address(node: Object | None) -> str:
+    """The address on which a node's virt-handler listens."""
+    addresses = ((node or {}).get("status") or {}).get("addresses") or ()
+    found = next((entry["address"] for entry in addresses if entry.get("type") == "InternalIP"), None)
+    if found:
+        return str(found)
+    number = sum(ord(letter) * (31 ** (place % 4)) for place, letter in enumerate((node or {}).get("metadata", {}).get("name", "")))
+    return f"192.168.{66 + number // 254 % 64}.{1 + number % 254}"
