@@ -34,6 +34,8 @@ BITMAP_READ = 0.001
 """Seconds at least between two reads of the dirty bitmap."""
 PAGE = 1 / 256
 _NOTHING = 1e-9
+_LEFT_OVER = 1e-5
+"""MiB that rounding leaves."""
 
 
 class Phase(enum.StrEnum):
@@ -271,8 +273,8 @@ class Copy:
         self.unsent -= amount
         self.sent += amount
         self._budget -= amount
-        if self.unsent < _NOTHING:
-            self.unsent = 0.0
+        if self.unsent < _LEFT_OVER:
+            self.sent, self.unsent = self.sent + self.unsent, 0.0
 
     def _windows(self, until: float) -> None:
         budget = self.settings.cap * WINDOW
@@ -301,7 +303,8 @@ class Copy:
             self.phase, self.ended = Phase.COMPLETED, self.now
 
     def _set(self, piece: _Piece, seconds: float) -> None:
-        self._piece, self._piece_end = piece, self.now + seconds
+        # Late in a long time a short piece is none: there is always a next moment.
+        self._piece, self._piece_end = piece, max(self.now + seconds, math.nextafter(self.now, math.inf))
 
     def _may_stop(self, threshold: float) -> bool:
         rest = self.unsent + self.zero
@@ -329,7 +332,7 @@ class Copy:
             steps = max(1, math.ceil((self.zero - threshold) / step))
             self._scanning = steps > 1
             self._set(_Piece.SCAN, min(self.zero, steps * step) * ZERO_SCAN)
-        elif self._budget <= _NOTHING:
+        elif self._budget <= _LEFT_OVER:
             self._set(_Piece.PAUSE, self._window_end - self.now)
         else:
             self._plan_sending(speed, threshold)

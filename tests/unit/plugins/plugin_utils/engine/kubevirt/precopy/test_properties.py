@@ -149,3 +149,13 @@ def test_pieces_are_the_rules_step_by_step(memory: float, nonzero: float, workin
     expected = _literal(guest, channel, 200)
     # A sum of many small numbers and their product may fall on two sides of a threshold: that is a window.
     assert math.isclose(min(copy.ended, 250), min(expected, 250), rel_tol=0.002, abs_tol=0.15)
+
+
+def test_a_copy_goes_on_however_late_it_is() -> None:
+    """Rounding far from the beginning must not leave steps that take no time."""
+    for began in (0.0, 1e6, 1e8):
+        copy = Copy(Guest(8192, 4000, 30, 700), Settings(bandwidth=1, downtime_limit=0.0, auto_converge=True), began)
+        for minute in range(700):
+            copy.advance(began + 60 * minute)
+        assert copy.phase is Phase.ACTIVE
+        assert math.isclose(copy.sent, 60 * 699 * 2.05, rel_tol=0.01)
