@@ -15,7 +15,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from ..support.paths import BUILD
-from . import audit, engine, verbs
+from . import audit, engine, scale, verbs
 from .measuring import Entry, write
 
 
@@ -31,6 +31,7 @@ BENCHMARKS = {
     "verbs": Benchmark(verbs.measure, verbs.missed),
     "audit": Benchmark(audit.measure, audit.missed),
     "engine": Benchmark(engine.measure, engine.missed),
+    "scale": Benchmark(scale.measure, scale.missed),
 }
 
 

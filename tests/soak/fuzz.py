@@ -240,7 +240,8 @@ class Target:
         try:
             status, body = self._exchange(request)
             text = body.decode(errors="replace")
-            if status >= 500 and status != 504 and not any(honest in text for honest in HONEST_500):
+            # An answer to HEAD does not say what it is about.
+            if status >= 500 and status != 504 and request.method != "HEAD" and not any(honest in text for honest in HONEST_500):
                 problems.append(f"{status}: {text[:300]}")
         except (TimeoutError, Closed, OSError, ValueError, KeyError) as error:
             problems.append(f"no answer: {error!r}")

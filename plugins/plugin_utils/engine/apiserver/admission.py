@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import collections.abc
 import dataclasses
+import logging
 import secrets
 import typing as t
 
@@ -18,6 +19,9 @@ from ..kinds import Kind
 from ..store.store import Store, Stored
 from .identity import UserInfo
 from .resources import Call
+from .validation import validate_create
+
+_LOG = logging.getLogger(__name__)
 
 Object = dict[str, t.Any]
 IMMORTAL = frozenset(("default", "kube-system", "kube-public"))
@@ -87,7 +91,22 @@ class Admission:
         if request.operation == "CREATE" and request.namespace:
             namespace_lifecycle(request)
         for function in self._functions.get((request.kind.resource, request.operation, request.subresource), ()):
-            function(request)
+            try:
+                function(request)
+            except (AttributeError, IndexError, KeyError, TypeError, ValueError) as error:
+                raise _misshapen(request, error) from error
+
+
+def _misshapen(request: AdmissionRequest, error: Exception) -> Exception:
+    """Asked before the schema is, a function may stumble over an object that is not of its kind's shape: the writer's fault, and said so."""
+    if not request.kind.custom or request.object is None:
+        return error
+    _LOG.debug("%s %s/%s has the wrong shape", request.kind.kind, request.namespace, request.name, exc_info=error)
+    causes = validate_create(request.kind, request.object)
+    if causes:
+        return errors.invalid(request.kind, request.name, causes)
+    name = request.kind.kind
+    return errors.bad_request(f'{name} in version "{request.kind.version}" cannot be handled as a {name}: a field holds a value of another type ({error})')
 
 
 def namespace_lifecycle(request: AdmissionRequest) -> None:

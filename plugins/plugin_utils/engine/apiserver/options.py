@@ -191,7 +191,7 @@ def _decoded(body: bytes) -> Object:
         return protobuf.decode(body, "DeleteOptions")
     try:
         given = json.loads(body)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise errors.bad_request(f"couldn't get version/kind; json parse error: {error}") from error
     if not isinstance(given, dict):
         raise errors.bad_request("couldn't get version/kind; json parse error: json: cannot unmarshal into Go value of type DeleteOptions")

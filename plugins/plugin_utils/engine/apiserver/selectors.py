@@ -79,7 +79,7 @@ NOTHING = LabelSelector(nothing=True)
 _SPECIAL = "=!(),><"
 _SYMBOLS = {")", ",", "!", "==", "=", ">", "<", "!=", "("}
 _OPERATORS = {"=": "=", "==": "==", ">": "gt", "<": "lt", "!=": "!=", "in": "in", "notin": "notin"}
-_WORD = re.compile(r"[^=!(),><\s]+")
+_WORD = re.compile("[^=!(),> <\t\r\n]+")
 
 
 class _Parser:

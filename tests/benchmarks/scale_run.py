@@ -1,0 +1,112 @@
+"""One large cluster in a process of its own: loaded, listed, drained node after node at jumping time.
+
+Usage: python -m tests.benchmarks.scale_run VMS NODES DRAINED
+Prints one JSON object: what it took.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import resource
+import sys
+import time
+from collections.abc import Sequence
+from typing import Any
+
+import uvloop
+
+from ansible_collections.okd.virt.plugins.plugin_utils.engine.engine import Engine, Options
+from ansible_collections.okd.virt.plugins.plugin_utils.engine.errors import StatusError
+from ansible_collections.okd.virt.plugins.plugin_utils.engine.interface import NODES, PODS, Ref
+
+HYPERCONVERGEDS = Ref("hco.kubevirt.io", "v1beta1", "hyperconvergeds")
+KUBEVIRTS = Ref("kubevirt.io", "v1", "kubevirts")
+VMIS = Ref("kubevirt.io", "v1", "virtualmachineinstances")
+MIGRATIONS = Ref("kubevirt.io", "v1", "virtualmachineinstancemigrations")
+IN_PARALLEL, PER_NODE = 100, 5
+"""Migrations at once in the cluster and out of a node; as many nodes are drained at once as that keeps busy."""
+LOOK = 5.0
+"""Engine seconds between two looks at a node, as kubectl drain takes them."""
+
+
+class RollingDrain:
+    """Cordons each node, evicts its VMs as long as there are any, and gives it back."""
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine, self._admin = engine, engine.admin
+        self.moved = 0
+
+    async def prepare(self) -> None:
+        """Limits for a large cluster."""
+        limits = {"parallelMigrationsPerCluster": IN_PARALLEL, "parallelOutboundMigrationsPerNode": PER_NODE}
+        for ref, patch in (
+            (HYPERCONVERGEDS, {"spec": {"liveMigrationConfig": limits}}), (KUBEVIRTS, {"spec": {"configuration": {"migrations": limits}}}),
+        ):
+            for one in (await self._admin.list(ref)).items:
+                await self._admin.patch(ref, one["metadata"]["name"], patch, one["metadata"]["namespace"])
+
+    async def run(self, names: Sequence[str]) -> None:
+        left = list(names)
+
+        async def work() -> None:
+            while left:
+                await self._drain(left.pop(0))
+
+        await asyncio.gather(*(work() for dummy in range(IN_PARALLEL // PER_NODE)))
+
+    async def _drain(self, node: str) -> None:
+        await self._admin.patch(NODES, node, {"spec": {"unschedulable": True}})
+        while True:
+            found = await self._admin.list(PODS, field_selector=f"spec.nodeName={node}", label_selector="kubevirt.io=virt-launcher")
+            if not found.items:
+                break
+            for pod in found.items:
+                await self._evict(pod["metadata"])
+            await self._engine.clock.sleep(LOOK)
+        await self._admin.patch(NODES, node, {"spec": {"unschedulable": None}})
+
+    async def _evict(self, metadata: dict[str, Any]) -> None:
+        name, namespace = metadata["name"], metadata["namespace"]
+        body = {"apiVersion": "policy/v1", "kind": "Eviction", "metadata": {"name": name, "namespace": namespace}}
+        try:
+            await self._admin.create(PODS, body, namespace, "eviction", name)
+            self.moved += 1
+        except StatusError as error:
+            # 429 is how KubeVirt says that the migration is on its way.
+            if error.code not in (404, 429, 500):
+                raise
+
+
+def _resident() -> float:
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+
+
+async def measure(vms: int, nodes: int, drained: int) -> dict[str, float]:
+    """Seconds, MiB and milliseconds."""
+    sizes = {"vms": vms, "nodes": nodes, "namespaces": 200, "bindings": 0, "rwo_percent": 0, "busy_percent": 0, "node_memory_gib": 192}
+    engine = Engine(Options(cluster="generated", speed="max", parameters=sizes))
+    began = time.perf_counter()
+    await engine.start()
+    found = {"load_seconds": time.perf_counter() - began, "loaded_mib": _resident()}
+    drain = RollingDrain(engine)
+    await drain.prepare()
+    await asyncio.sleep(1.0)
+    before = {one["metadata"]["uid"] for one in (await engine.admin.list(VMIS)).items}
+    wall, processor, moment = time.perf_counter(), time.process_time(), engine.clock.monotonic()
+    names = [node["metadata"]["name"] for node in (await engine.admin.list(NODES)).items if node["metadata"]["name"].startswith("node")]
+    await drain.run(names[:drained])
+    found |= {
+        "wall_seconds": time.perf_counter() - wall, "engine_seconds": engine.clock.monotonic() - moment, "moved": drain.moved,
+        "processor_ms_per_vm": (time.process_time() - processor) * 1000 / max(1, drain.moved), "drained_mib": _resident(),
+    }
+    vmis = (await engine.admin.list(VMIS)).items
+    assert {one["metadata"]["uid"] for one in vmis} == before, "a VM was stopped"
+    assert all(one["status"]["phase"] == "Running" for one in vmis)
+    await engine.stop()
+    return found
+
+
+if __name__ == "__main__":
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        print(json.dumps(runner.run(measure(*map(int, sys.argv[1:4])))), flush=True)
