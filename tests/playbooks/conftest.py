@@ -23,6 +23,15 @@ STAGES = ("preserve_access", "update", "grant_access", "retire_temporary_role")
 TEMPORARY_ROLE = f"{RBAC}/clusterroles/kubevirt.io:upgrademigrate"
 
 
+def _of_procedure(value: dict[str, Any]) -> dict[str, Any]:
+    """How many VMs follow the update, and when, is KubeVirt's own doing."""
+    if value["kind"] != "KubeVirt":
+        return value
+    status = {key: each for key, each in value["status"].items() if key != "outdatedVirtualMachineInstanceWorkloads"}
+    metadata = {key: each for key, each in value["metadata"].items() if key not in ("resourceVersion", "managedFields")}
+    return {**value, "metadata": metadata, "status": status}
+
+
 class Procedure:
     """One cluster, the people of it, and the playbook's runs on it."""
 
@@ -60,7 +69,7 @@ class Procedure:
         """Everything that the procedure might touch, to the last field."""
         return {
             resource: {
-                f"{value['metadata'].get('namespace', '')}/{value['metadata']['name']}": value
+                f"{value['metadata'].get('namespace', '')}/{value['metadata']['name']}": _of_procedure(value)
                 for value in self.api.items(path)
             }
             for resource, path in COMPARED.items()
