@@ -25,7 +25,7 @@ TEMPORARY_ROLE = f"{RBAC}/clusterroles/kubevirt.io:upgrademigrate"
 
 def _of_procedure(value: dict[str, Any]) -> dict[str, Any]:
     """How many VMs follow the update, and when, is KubeVirt's own doing."""
-    if value["kind"] != "KubeVirt":
+    if value.get("kind") != "KubeVirt":
         return value
     status = {key: each for key, each in value["status"].items() if key != "outdatedVirtualMachineInstanceWorkloads"}
     metadata = {key: each for key, each in value["metadata"].items() if key not in ("resourceVersion", "managedFields")}
