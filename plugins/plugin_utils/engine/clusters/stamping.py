@@ -68,6 +68,7 @@ class Stamps:
         self._cluster, self._own, self._clock = cluster, own, clock
         self._kubevirt, self._config = kubevirt, config
         self._samples: dict[Machine, _Sample] = {}
+        self._names: set[str] = set()
 
     async def add(self, machine: Machine) -> None:
         """Names of machines, namespaces and nodes, and addresses, must not be part of any other word in their objects: vm-00001 rather than vm."""
@@ -81,9 +82,17 @@ class Stamps:
         words |= {sample.namespace: machine.namespace, sample.name: machine.name, sample.node: machine.node, sample.address: machine.address}
         words |= {mac: mac[:9] + ":".join(f"{number:02x}" for number in uuid.uuid4().bytes[:3]) for mac in sample.macs}
         for prefix, whole in sample.generated:
-            words[whole] = prefix.replace(sample.name, machine.name) + random_suffix()
+            words[whole] = self._generated(prefix.replace(sample.name, machine.name))
         for ref, make in sample.objects:
             self._cluster.adopt(ref, make(words))
+
+    def _generated(self, prefix: str) -> str:
+        """A name that no copy and no sample has: of so many, two would be the same by chance."""
+        name = prefix + random_suffix()
+        while name in self._names:
+            name = prefix + random_suffix()
+        self._names.add(name)
+        return name
 
     async def _sample(self, machine: Machine) -> _Sample:
         where = machine.namespace
@@ -97,6 +106,7 @@ class Stamps:
             found += [(ref, obj) for obj in (await self._cluster.list(ref, where)).items if _owned(obj, owners)]
         uids = tuple(obj["metadata"]["uid"] for _ref, obj in found)
         generated = tuple((prefix, obj["metadata"]["name"]) for _ref, obj in found if (prefix := obj["metadata"].get("generateName")))
+        self._names.update(whole for _prefix, whole in generated)
         macs = tuple(one["mac"] for one in (vmi["status"].get("interfaces") or ()))
         own = (*uids, *macs, *(whole for _prefix, whole in generated), where, machine.name, machine.node, machine.address)
         tokens = re.compile("(" + "|".join(re.escape(word) for word in sorted(filter(None, own), key=len, reverse=True)) + ")")
