@@ -14,6 +14,7 @@ from urllib.parse import urlsplit
 from kubernetes import client, config
 
 _TIMEOUT = 120.0
+_CERTIFICATES = threading.Lock()
 
 
 class Closed(AssertionError):
