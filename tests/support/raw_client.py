@@ -25,11 +25,13 @@ class Connection:
     """One connection to the server of a kubeconfig, as its user."""
 
     def __init__(self, kubeconfig: Path, timeout: float = _TIMEOUT) -> None:
-        configuration = client.Configuration()
-        config.load_kube_config(str(kubeconfig), client_configuration=configuration)  # type: ignore[no-untyped-call]
-        assert configuration.cert_file is not None
-        context = ssl.create_default_context(cafile=configuration.ssl_ca_cert)
-        context.load_cert_chain(configuration.cert_file, configuration.key_file)
+        # The library keeps certificates in files that all threads share, and writes them without a lock.
+        with _CERTIFICATES:
+            configuration = client.Configuration()
+            config.load_kube_config(str(kubeconfig), client_configuration=configuration)  # type: ignore[no-untyped-call]
+            assert configuration.cert_file is not None
+            context = ssl.create_default_context(cafile=configuration.ssl_ca_cert)
+            context.load_cert_chain(configuration.cert_file, configuration.key_file)
         where = urlsplit(configuration.host)
         assert where.hostname is not None
         plain = socket.create_connection((where.hostname, where.port or 443), timeout=timeout)
