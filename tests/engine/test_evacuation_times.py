@@ -62,7 +62,7 @@ async def drained(cluster: Migrating, number: int) -> Times:
         await cluster.engine.clock.sleep(0.3)
 
     async def left() -> bool:
-        return all([(await cluster.instance(name))["status"]["nodeName"] != node for name in names[:number]])
+        return node not in [(await cluster.instance(name))["status"]["nodeName"] for name in names[:number]]
 
     await cluster.until(left)
     await cluster.passes(1)

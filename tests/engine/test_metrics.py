@@ -36,8 +36,8 @@ def scrape(api: Api) -> Samples:
     return found
 
 
-def value(samples: Samples, name: str, /, **labels: str) -> float | None:
-    return next((number for had, number in samples.get(name, ()) if labels.items() <= had.items()), None)
+def value(samples: Samples, metric: str, /, **labels: str) -> float | None:
+    return next((number for had, number in samples.get(metric, ()) if labels.items() <= had.items()), None)
 
 
 def migrate(api: Api, name: str) -> None:

@@ -170,7 +170,7 @@ async def test_a_node_with_the_drain_taint_is_left_by_all_that_can(migrating: Be
         await cluster.engine.admin.patch(NODES, node, {"spec": {"taints": [taint]}})
 
         async def left() -> bool:
-            return all([(await cluster.instance(name))["status"]["nodeName"] != node for name in names])
+            return node not in [(await cluster.instance(name))["status"]["nodeName"] for name in names]
 
         await cluster.until(left)
         assert len(names) > 1

@@ -110,4 +110,3 @@ async def add_budget(cluster: LocalCluster, clock: Clock) -> None:
     })
     why = "virtualmachineinstances.kubevirt.io does not implement the scale subresource"
     await cluster.update(BUDGETS, {**made, "status": failed(made, why, clock.timestamp())}, "status")
-

@@ -7,11 +7,13 @@ Source: Kubernetes pkg/controller/controller_utils.go, pkg/controller/deployment
 """
 from __future__ import annotations
 
+import contextlib
 import datetime
 import hashlib
 import typing as t
 
-import orjson
+with contextlib.suppress(ImportError):
+    import orjson
 
 from ..interface import Object
 from . import pods as pod_status

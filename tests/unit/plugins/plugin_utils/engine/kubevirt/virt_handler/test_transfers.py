@@ -117,7 +117,7 @@ def test_looking_in_between_changes_nothing() -> None:
         transfers.begin(("shop", "vm-2"), "uid2", ("a", "c"), Copy(Guest(512, 300), Settings(), 10.0), Limits(60, 150), 10.0)
         now = 10.0
         while now < 200:
-            now = min(now + step, min(transfers.next_event(now)))
+            now = min(now + step, *transfers.next_event(now))
             if math.isinf(now):
                 break
             list(transfers.progress(now))
