@@ -21,6 +21,7 @@ from .audit import AuditLog
 from .authority import ADMIN, Authority, User, write_private
 from .clock import make_clock
 from .controller import Stoppable
+from .fault_endpoint import FaultEndpoint
 from .interface import Ref
 from .kinds import Registry
 from .kubernetes import eviction
@@ -86,6 +87,7 @@ class Engine:
         log = AuditLog(self._audit_log, self.clock, self.api.user_of) if self._audit_log is not None else None
         self.server = Server(self.api, self.store, self.clock, self.authority.server_context(), options.address, options.port, log)
         self.runtime = Runtime()
+        self.faults = FaultEndpoint(self.api, self.clock, self.runtime, self.server.drop_watches)
         self.controllers: list[Stoppable] = []
 
     @property
@@ -131,6 +133,7 @@ class Engine:
             write_private(self.options.kubeconfig, self.authority.kubeconfig(self.server.url, self.options.cluster, self.users))
 
     async def stop(self) -> None:
+        await self.faults.stop()
         await self.server.stop()
         for controller in reversed(self.controllers):
             await controller.stop()

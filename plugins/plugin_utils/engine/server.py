@@ -20,6 +20,7 @@ from .apiserver.chain import ApiServer
 from .apiserver.request import Request, Response, WatchResponse
 from .audit import AuditLog
 from .clock import Clock
+from .faults import ConnectionReset
 from .store.store import Store
 
 _BODY_LIMIT = 16 * 1024 * 1024
@@ -47,13 +48,18 @@ class Server:
         self._address, self._port = address, port
         self._audit_log = audit_log
         self._runner: web.ServerRunner | None = None
-        self._watches: set[asyncio.Task[t.Any]] = set()
+        self._watches: dict[asyncio.Task[t.Any], web.BaseRequest] = {}
         self.url = ""
 
     @property
     def watches(self) -> int:
         """How many watches are being read."""
         return len(self._watches)
+
+    def drop_watches(self) -> None:
+        """Cut the connection of everybody who reads a watch."""
+        for raw in tuple(self._watches.values()):
+            _cut(raw)
 
     async def start(self) -> None:
         """Raises OSError when the address can't be had."""
@@ -87,7 +93,11 @@ class Server:
         self._clock.activity()
         body = await _body(raw) if raw.can_read_body else b""
         request = Request(raw.method, raw.raw_path, _headers(raw), body, _peer_certificate(raw), raw.remote or "")
-        answer = await self._api.handle(request)
+        try:
+            answer = await self._api.handle(request)
+        except ConnectionReset:
+            _cut(raw)
+            return web.Response(status=500)
         if isinstance(answer, WatchResponse):
             if log is not None:
                 log.answered(request, answer.status, received, watch=True)
@@ -111,7 +121,7 @@ class Server:
         response = web.StreamResponse(status=answer.status, headers={**answer.headers, "Content-Type": answer.content_type})
         response.enable_chunked_encoding()
         task = t.cast("asyncio.Task[t.Any]", asyncio.current_task())
-        self._watches.add(task)
+        self._watches[task] = raw
         try:
             await response.prepare(raw)
             async for frame in answer.frames:
@@ -120,12 +130,16 @@ class Server:
             await response.write_eof()
         except (ConnectionError, TimeoutError):
             # The reader left, or reads so slowly that it has to list anew anyway.
-            if raw.transport is not None:
-                t.cast(asyncio.WriteTransport, raw.transport).abort()
+            _cut(raw)
         finally:
-            self._watches.discard(task)
+            self._watches.pop(task, None)
             await answer.frames.aclose()
         return response
+
+
+def _cut(raw: web.BaseRequest) -> None:
+    if raw.transport is not None:
+        t.cast(asyncio.WriteTransport, raw.transport).abort()
 
 
 def _headers(raw: web.BaseRequest) -> t.Any:

@@ -20,6 +20,7 @@ with contextlib.suppress(ImportError):
 from .. import errors
 from ..clock import Clock
 from ..errors import PlainError, StatusError
+from ..faults import Chance, ConnectionReset
 from ..kinds import Kind, Registry
 from ..store.store import AlreadyExists, Store
 from . import discovery, reading
@@ -81,13 +82,18 @@ class ApiServer:
         self.custom_resources = CustomResources(store, registry, clock)
         self.writer.observers.append(self.custom_resources.observe)
         self.nonresources = NonResources(tokens, version)
+        self.endpoints: dict[str, t.Callable[[Request], Response]] = {}
+        self.faults: Chance | None = None
+        self.faults_for_controllers = False
         for resource in RESOURCES:
             for stored in store.list(resource):
                 self.authorizer.observe(resource, stored.namespace, stored.name, stored.value)
 
     async def handle(self, request: Request) -> Response | WatchResponse:
-        """Answer any request; no exception leaves but cancellation."""
+        """Answer any request; no exception leaves but cancellation and, where a fault is set, ConnectionReset."""
         try:
+            if self.faults is not None:
+                await self._befall(self.faults, request)
             answer = self._handle(request)
             if isinstance(answer, _Waiting):
                 await answer.preparation(answer.call)
@@ -95,6 +101,8 @@ class ApiServer:
             return answer
         except StatusError as error:
             return _failure(error, request)
+        except ConnectionReset:
+            raise
         except Exception:
             incident = str(uuid.uuid4())
             _LOG.exception("request %s %s failed (%s)", request.method, request.path, incident)
@@ -126,6 +134,22 @@ class ApiServer:
         if preparation is not None:
             return _Waiting(call, accepted, preparation)
         return self._answer(request, call, self.execute(call), accepted)
+
+    async def _befall(self, faults: Chance, request: Request) -> None:
+        info = request_info(request)
+        if info.is_resource:
+            user = self.user_of(request)
+            name = request.headers.get("Impersonate-User") or (user.name if user is not None else "")
+            await faults.befall(info.verb, info.group, info.full_resource, name)
+
+    async def befall_controller(self, call: Call) -> None:
+        """What a set fault does to a call of the engine's own, when it is set for these too. Raises StatusError."""
+        if self.faults is not None and self.faults_for_controllers:
+            info = call.info
+            try:
+                await self.faults.befall(info.verb, info.group, info.full_resource, call.user.name)
+            except ConnectionReset as error:
+                raise errors.internal("connection reset by peer") from error
 
     def user_of(self, request: Request) -> UserInfo | None:
         """Who made a request, for the audit log; None when nobody could be found out."""
@@ -220,6 +244,9 @@ class ApiServer:
         raise errors.method_not_allowed()
 
     def _document(self, request: Request) -> Response:
+        endpoint = self.endpoints.get(request.path)
+        if endpoint is not None:
+            return endpoint(request)
         if request.method not in ("GET", "HEAD"):
             raise errors.method_not_allowed() if request.path.startswith(("/api", "/openapi")) else errors.page_not_found()
         answer = self.nonresources.handle(request)

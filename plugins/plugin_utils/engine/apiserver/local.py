@@ -45,18 +45,24 @@ class LocalCluster:
         given = {key: value for key, value in (query or {}).items() if value}
         return Call(self.user, info, kind, Query(urlencode(given)), {} if body is None else body, content_type, self._user_agent)
 
-    def _do(self, call: Call) -> Object:
+    async def _do(self, call: Call) -> Object:
+        if self._server.faults is not None:
+            await self._server.befall_controller(call)
         return _object(call, self._server.authorized(call))
 
     async def _write(self, call: Call) -> Object:
+        if self._server.faults is not None:
+            await self._server.befall_controller(call)
         return _object(call, await self._server.write(call))
 
     async def get(self, ref: Ref, name: str, namespace: str = "", subresource: str = "") -> Object:
-        return self._do(self._call("get", ref, namespace, name, subresource))
+        return await self._do(self._call("get", ref, namespace, name, subresource))
 
     async def list(self, ref: Ref, namespace: str = "", label_selector: str = "", field_selector: str = "") -> ObjectList:
         query = {"labelSelector": label_selector, "fieldSelector": field_selector}
         call = self._call("list", ref, namespace, query=query)
+        if self._server.faults is not None:
+            await self._server.befall_controller(call)
         result = self._server.authorized(call)
         items = [object_in(call.kind, stored) for stored in result.items or ()]
         return ObjectList(items, result.list_metadata["resourceVersion"])
@@ -70,7 +76,10 @@ class LocalCluster:
         field_selector: str = "",
     ) -> collections.abc.AsyncIterator[WatchEvent]:
         query = {"labelSelector": label_selector, "fieldSelector": field_selector, "resourceVersion": resource_version, "watch": "1"}
-        watch = self._server.watch(self._call("watch", ref, namespace, query=query))
+        call = self._call("watch", ref, namespace, query=query)
+        if self._server.faults is not None:
+            await self._server.befall_controller(call)
+        watch = self._server.watch(call)
         events = watch.events()
         try:
             async for kind, value, _stored in events:
