@@ -247,4 +247,4 @@ def missed(entry: Entry) -> str:
         return ""
     found = entry.ratio if entry.name == "get" else entry.ours
     unit = "times the ceiling's cost" if entry.name == "get" else "s"
-    return "" if found < most or (entry.name == "get" and found == most) else f"it may be {most:g} {unit} at most"
+    return "" if found <= most else f"it may be {most:g} {unit} at most"

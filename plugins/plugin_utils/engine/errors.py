@@ -257,11 +257,6 @@ def timeout(text: str) -> StatusError:
     return StatusError(504, "Timeout", f"Timeout: {text}", {})
 
 
-def from_status(status: dict[str, t.Any]) -> StatusError:
-    """The error that a Status describes: the way back from an answer or a watch ERROR event."""
-    return StatusError(status.get("code", 500), status.get("reason", ""), status.get("message", ""), status.get("details"))
-
-
 def invalid_value(field: str, value: t.Any, text: str) -> Cause:
     """`Invalid value: "x": TEXT` with the value as Go prints it."""
     return Cause("FieldValueInvalid", f"Invalid value: {json.dumps(value, separators=(',', ':'))}: {text}", field)

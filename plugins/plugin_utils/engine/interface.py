@@ -29,7 +29,6 @@ class Ref(t.NamedTuple):
 NAMESPACES = Ref("", "v1", "namespaces")
 SERVICE_ACCOUNTS = Ref("", "v1", "serviceaccounts")
 CONFIG_MAPS = Ref("", "v1", "configmaps")
-SECRETS = Ref("", "v1", "secrets")
 EVENTS = Ref("", "v1", "events")
 PODS = Ref("", "v1", "pods")
 NODES = Ref("", "v1", "nodes")

@@ -101,11 +101,6 @@ class Kind:
         return self.list_kind_name or self.kind + "List"
 
     @property
-    def group_resource(self) -> str:
-        """`virtualmachines.kubevirt.io`, or the plural alone in the core group."""
-        return f"{self.plural}.{self.group}" if self.group else self.plural
-
-    @property
     def subresources(self) -> frozenset[str]:
         return frozenset(entry.name for entry in self.subresource_list)
 

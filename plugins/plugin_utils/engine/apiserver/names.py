@@ -14,11 +14,10 @@ import typing as t
 
 _LABEL = "[a-z0-9]([-a-z0-9]*[a-z0-9])?"
 _SUBDOMAIN = rf"{_LABEL}(\.{_LABEL})*"
-_DNS_1035 = "[a-z]([-a-z0-9]*[a-z0-9])?"
 _QUALIFIED = "([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9]"
 _VALUE = f"({_QUALIFIED})?"
 _CONFIG_KEY = "[-._a-zA-Z0-9]+"
-_CACHE: dict[str, re.Pattern[str]] = {name: re.compile(name) for name in (_LABEL, _SUBDOMAIN, _DNS_1035, _QUALIFIED, _VALUE, _CONFIG_KEY)}
+_CACHE: dict[str, re.Pattern[str]] = {name: re.compile(name) for name in (_LABEL, _SUBDOMAIN, _QUALIFIED, _VALUE, _CONFIG_KEY)}
 
 _SUBDOMAIN_TEXT = (
     "a lowercase RFC 1123 subdomain must consist of lower case alphanumeric characters, '-' or '.', "
@@ -26,10 +25,6 @@ _SUBDOMAIN_TEXT = (
 )
 _LABEL_TEXT = (
     "a lowercase RFC 1123 label must consist of lower case alphanumeric characters or '-', and must start and end with an alphanumeric character"
-)
-_DNS_1035_TEXT = (
-    "a DNS-1035 label must consist of lower case alphanumeric characters or '-', "
-    "start with an alphabetic character, and end with an alphanumeric character"
 )
 _QUALIFIED_TEXT = "must consist of alphanumeric characters, '-', '_' or '.', and must start and end with an alphanumeric character"
 _VALUE_TEXT = (
@@ -56,10 +51,6 @@ def dns_1123_subdomain(value: str) -> list[str]:
 
 def dns_1123_label(value: str) -> list[str]:
     return _check(value, _LABEL, 63, _LABEL_TEXT, "my-name", "123-abc")
-
-
-def dns_1035_label(value: str) -> list[str]:
-    return _check(value, _DNS_1035, 63, _DNS_1035_TEXT, "my-name", "abc-123")
 
 
 def path_segment(value: str) -> list[str]:

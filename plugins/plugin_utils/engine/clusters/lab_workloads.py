@@ -10,9 +10,10 @@ from ..apiserver.local import LocalCluster
 from ..clock import Clock
 from ..interface import NODES, Object
 from ..kubernetes.disruption_status import failed
+from ..kubevirt.virt_controller.disruption_budgets import BUDGETS
 from .installed import namespace, put
 from .running import Running
-from .workloads import BUDGETS, Machine, pod_address
+from .workloads import Machine, pod_address
 
 TENANTS: dict[str, int] = {"team-blue": 10, "team-green": 9, "shop": 9, "analytics": 7, "legacy": 5, "ci": 4, "sandbox": 0}
 """Namespaces and how many VMs run in each."""

@@ -18,9 +18,10 @@ from ..apiserver.local import LocalCluster
 from ..clock import Clock
 from ..interface import PODS, Object, Ref
 from ..kubevirt.virt_controller.configuration import Configuration
+from ..kubevirt.virt_controller.disruption_budgets import BUDGETS
 from ..kubevirt.virt_controller.machine_template import CONTROLLER_REVISIONS
 from ..kubevirt.virt_controller.phases import CLAIMS, VIRTUAL_MACHINE_INSTANCES, VIRTUAL_MACHINES
-from .workloads import BUDGETS, Machine, add_machine
+from .workloads import Machine, add_machine
 
 Maker = t.Callable[[t.Mapping[str, str]], t.Any]
 """Makes a value for the words that stand for a sample's own."""

@@ -12,16 +12,18 @@ import hashlib
 import re
 
 from ..clock import Clock
-from ..interface import KUBEVIRTS, NODES, PODS, Cluster, Object, Ref
+from ..interface import KUBEVIRTS, NODES, PODS, Cluster, Object
+from ..kubernetes.disruption_status import counted
 from ..kubevirt.virt_controller import conditions, instance_status, machine_status, machine_template, phases
 from ..kubevirt.virt_controller.cluster_config import version_of
 from ..kubevirt.virt_controller.configuration import Configuration, Version, bytes_of, configuration
-from ..kubevirt.virt_controller.launcher import UNPAUSED, launcher_image, launcher_pod, owner_reference
+from ..kubevirt.virt_controller.disruption_budgets import BUDGETS, budget_for
+from ..kubevirt.virt_controller.eviction_strategies import is_guarded
+from ..kubevirt.virt_controller.launcher import UNPAUSED, launcher_image, launcher_pod
 from ..kubevirt.virt_controller.phases import CLAIMS, VIRTUAL_MACHINE_INSTANCES, VIRTUAL_MACHINES
 from ..kubevirt.virt_handler.instance_writes import interfaces
 from .installed import put
 
-BUDGETS = Ref("policy", "v1", "poddisruptionbudgets")
 NEWEST = (1, 5, 3)
 CPU_MODELS = {
     "Cascadelake-Server": ("Haswell-noTSX", "Skylake-Server", "Cascadelake-Server"),
@@ -188,9 +190,7 @@ async def add_machine(cluster: Cluster, own: Cluster, clock: Clock, machine: Mac
     vmi = await own.update(VIRTUAL_MACHINE_INSTANCES, instance_status.next_instance(running, seen))
     around = machine_status.Around(clock.now(), now, claims.get, restart_required=False)
     await own.update(VIRTUAL_MACHINES, {**vm, "status": machine_status.next_status(vm, vmi, around)}, "status")
-    strategy = vmi["spec"].get("evictionStrategy")
-    migratable = conditions.is_true(vmi, "LiveMigratable")
-    if strategy in ("LiveMigrate", "External") or (strategy == "LiveMigrateIfPossible" and migratable):
+    if is_guarded(vmi, config.eviction_strategy):
         await _add_budget(cluster, own, vmi, now)
 
 
@@ -280,13 +280,5 @@ def _container_status(container: Object, ended: bool, now: str) -> Object:
 
 
 async def _add_budget(cluster: Cluster, own: Cluster, vmi: Object, now: str) -> None:
-    metadata = {
-        "generateName": "kubevirt-disruption-budget-", "namespace": vmi["metadata"]["namespace"], "ownerReferences": [owner_reference(vmi)],
-    }
-    spec = {"minAvailable": 1, "selector": {"matchLabels": {"kubevirt.io/created-by": vmi["metadata"]["uid"]}}}
-    condition = {
-        "type": "DisruptionAllowed", "status": "False", "reason": "InsufficientPods", "message": "", "observedGeneration": 1, "lastTransitionTime": now,
-    }
-    status = {"currentHealthy": 1, "desiredHealthy": 1, "disruptionsAllowed": 0, "expectedPods": 1, "observedGeneration": 1, "conditions": [condition]}
-    made = await own.create(BUDGETS, {"apiVersion": "policy/v1", "kind": "PodDisruptionBudget", "metadata": metadata, "spec": spec})
-    await cluster.update(BUDGETS, {**made, "status": status}, "status")
+    made = await own.create(BUDGETS, budget_for(vmi))
+    await cluster.update(BUDGETS, {**made, "status": counted(made, 1, 1, 1, {}, now)}, "status")

@@ -49,7 +49,7 @@ def creating(pod: Object, host_ip: str, now: str) -> Object:
     """The kubelet has taken the pod over and prepares its containers."""
     containers = [
         {
-            **_container(container, pod), "ready": False, "started": False, "restartCount": 0, "imageID": "", "lastState": {},
+            **_container(container), "ready": False, "started": False, "restartCount": 0, "imageID": "", "lastState": {},
             "state": {"waiting": {"reason": "ContainerCreating"}},
         }
         for container in pod["spec"]["containers"]
@@ -149,7 +149,7 @@ def _condition(known: Object | None, entry: tuple[str, bool, str, str], now: str
     return made
 
 
-def _container(container: Object, pod: Object) -> Object:
+def _container(container: Object) -> Object:
     return {"name": container["name"], "image": container.get("image", "")}
 
 
@@ -157,7 +157,7 @@ def _identified(container: Object, pod: Object, restarts: int) -> Object:
     image = container.get("image", "")
     digest = hashlib.sha256(image.encode()).hexdigest()
     identity = hashlib.sha256(f"{pod['metadata']['uid']}/{container['name']}/{restarts}".encode()).hexdigest()
-    return {**_container(container, pod), "imageID": f"{image.split('@')[0]}@sha256:{digest}", "containerID": f"cri-o://{identity}"}
+    return {**_container(container), "imageID": f"{image.split('@')[0]}@sha256:{digest}", "containerID": f"cri-o://{identity}"}
 
 
 def _running(container: Object, pod: Object, now: str, restarts: int) -> Object:

@@ -16,7 +16,8 @@ from ...apiserver.subresources import decoded
 from ...errors import StatusError
 from ...interface import Object
 from ...kinds import Kind
-from ..virt_controller.eviction_strategies import EXTERNAL, LIVE_MIGRATE, LIVE_MIGRATE_IF_POSSIBLE, is_migratable
+from ..virt_controller.eviction_strategies import LIVE_MIGRATE, is_guarded, is_migratable
+from ..virt_controller.eviction_strategies import strategy as eviction_strategy
 from ..virt_controller.phases import VIRTUAL_MACHINE_INSTANCES
 from .webhooks import VirtApi, Webhook
 
@@ -37,11 +38,9 @@ def verdict(pod: Object, vmi: Object | None, strategy: str, tells_of_marks: bool
     name, namespace = pod["metadata"].get("annotations", {}).get("kubevirt.io/domain", ""), pod["metadata"]["namespace"]
     if vmi is None:
         return Verdict(f'kubevirt failed getting the vmi: virtualmachineinstances.kubevirt.io "{name}" not found')
-    asked, migratable = vmi["spec"].get("evictionStrategy") or strategy, is_migratable(vmi)
-    if asked == LIVE_MIGRATE and not migratable:
+    if eviction_strategy(vmi, strategy) == LIVE_MIGRATE and not is_migratable(vmi):
         return Verdict(f"VMI {name} is configured with an eviction strategy but is not live-migratable")
-    moves = asked in (LIVE_MIGRATE, EXTERNAL) or (asked == LIVE_MIGRATE_IF_POSSIBLE and migratable)
-    if not moves:
+    if not is_guarded(vmi, strategy):
         return Verdict()
     status = vmi.get("status") or {}
     triggered = f'Eviction triggered evacuation of VMI "{namespace}/{name}"'

@@ -11,7 +11,8 @@ from ...errors import StatusError
 from ...interface import PODS, Object, Ref
 from . import phases, pods
 from .cluster_config import VirtControllerPart
-from .eviction_strategies import needs_budget
+from .eviction_strategies import is_guarded
+from .launcher import owner_reference
 from .phases import MIGRATIONS, VIRTUAL_MACHINE_INSTANCES
 
 BUDGETS = Ref("policy", "v1", "poddisruptionbudgets")
@@ -21,13 +22,9 @@ _OLD_PREFIX = "kubevirt-migration-pdb-"
 
 def budget_for(vmi: Object) -> Object:
     """The budget of an instance that does not migrate."""
-    owner = {
-        "apiVersion": "kubevirt.io/v1", "kind": "VirtualMachineInstance", "name": vmi["metadata"]["name"], "uid": vmi["metadata"]["uid"],
-        "controller": True, "blockOwnerDeletion": True,
-    }
     return {
         "apiVersion": "policy/v1", "kind": "PodDisruptionBudget",
-        "metadata": {"generateName": "kubevirt-disruption-budget-", "namespace": vmi["metadata"]["namespace"], "ownerReferences": [owner]},
+        "metadata": {"generateName": "kubevirt-disruption-budget-", "namespace": vmi["metadata"]["namespace"], "ownerReferences": [owner_reference(vmi)]},
         "spec": {"minAvailable": 1, "selector": {"matchLabels": {"kubevirt.io/created-by": vmi["metadata"]["uid"]}}},
     }
 
@@ -94,7 +91,7 @@ class DisruptionBudgets(VirtControllerPart):
             return None
         budgets = self._budgets.by_index(pods.BY_INSTANCE, vmi["metadata"]["uid"])
         ended = phases.is_final(vmi) or bool(vmi["metadata"].get("deletionTimestamp"))
-        needed = not ended and needs_budget(vmi, self.config.configuration.eviction_strategy)
+        needed = not ended and is_guarded(vmi, self.config.configuration.eviction_strategy)
         for budget in budgets:
             if not needed or is_of_old_scheme(budget):
                 await self._delete(vmi, budget)

@@ -28,6 +28,6 @@ def migrates_on_eviction(vmi: Object, cluster_wide: str) -> bool:
     return asked == LIVE_MIGRATE or (asked == LIVE_MIGRATE_IF_POSSIBLE and is_migratable(vmi))
 
 
-def needs_budget(vmi: Object, cluster_wide: str) -> bool:
-    """Whether a PodDisruptionBudget guards the instance's pods."""
+def is_guarded(vmi: Object, cluster_wide: str) -> bool:
+    """Whether evictions of the instance's pods are refused: by virt-api, and by a PodDisruptionBudget."""
     return strategy(vmi, cluster_wide) == EXTERNAL or migrates_on_eviction(vmi, cluster_wide)

@@ -121,7 +121,7 @@ async def test_what_was_asked_for_is_waited_for_but_not_for_ever() -> None:
 def test_what_a_strategy_asks_for(strategy: str, migratable: bool, evicted: bool, guarded: bool) -> None:
     vmi = instance(strategy=strategy, migratable=migratable)
     assert eviction_strategies.migrates_on_eviction(vmi, "None") is evicted
-    assert eviction_strategies.needs_budget(vmi, "None") is guarded
+    assert eviction_strategies.is_guarded(vmi, "None") is guarded
 
 
 def budget(available: int, migration: str = "", name: str = "kubevirt-disruption-budget-abcde", **status: int) -> Object:
