@@ -158,7 +158,8 @@ def json_problem(body: bytes, error: Exception) -> str:
         position += 1
     if position >= len(text) or error.msg.startswith("Unterminated string"):
         return "unexpected end of JSON input"
-    character = text[position]
+    # Go reads bytes: of a character that has several it shows the first.
+    character = chr(text[position].encode("utf-8", "surrogatepass")[0])
     shown = {"'": "'\\''", '"': "'\"'"}.get(character, f"'{character}'")
     if error.msg.startswith("Extra data"):
         return f"invalid character {shown} after top-level value"

@@ -5,12 +5,14 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import typing as t
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from ansible_collections.okd.virt.plugins.plugin_utils.engine.apiserver.decoding import json_problem
 from ansible_collections.okd.virt.plugins.plugin_utils.engine.apiserver.options import DeleteOptions
 from ansible_collections.okd.virt.plugins.plugin_utils.engine.apiserver.request import Query
 from ansible_collections.okd.virt.plugins.plugin_utils.engine.apiserver.selectors import parse_label_selector
@@ -26,6 +28,15 @@ VMS = Ref("kubevirt.io", "v1", "virtualmachines")
 def test_any_text_is_a_selector_or_refused(text: str) -> None:
     with contextlib.suppress(StatusError):
         assert str(parse_label_selector(text)) is not None
+
+
+@pytest.mark.parametrize(("body", "shown"), [(b"\xed\xa1\x80", "í"), (b'{"a": \xc3\xa9}', "Ã"), (b'{"a" ?', "?")])
+def test_a_body_that_is_no_json_is_named_by_its_first_wrong_byte(body: bytes, shown: str) -> None:
+    with pytest.raises(json.JSONDecodeError) as caught:
+        json.loads(body)
+    text = json_problem(body, caught.value)
+    assert f"invalid character '{shown}'" in text
+    assert text.encode()
 
 
 def test_options_that_are_too_deep_are_refused() -> None:
