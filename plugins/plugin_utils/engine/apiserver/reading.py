@@ -89,6 +89,10 @@ def _at(store: Store, kind: Kind, namespace: str, options: ListOptions) -> tuple
             return store.list_at(kind.resource, namespace or None, wanted), wanted
         except Expired as error:
             raise errors.expired("The resourceVersion for the provided list is too old.") from error
+    if options.field_selector and (node := parse_field_selector(options.field_selector, kind).wanted("spec.nodeName")):
+        on_node = store.list_on_node(kind.resource, node, namespace or None)
+        if on_node is not None:
+            return on_node, store.version
     return store.list(kind.resource, namespace or None), store.version
 
 

@@ -254,7 +254,11 @@ class FieldSelector:
     @property
     def name(self) -> str:
         """The one name that is asked for, "" if the selector does not fix it."""
-        return next((term.value for term in self.terms if term.path == "metadata.name" and term.equal), "")
+        return self.wanted("metadata.name")
+
+    def wanted(self, path: str) -> str:
+        """The one value that a field must have, "" if the selector does not fix it."""
+        return next((term.value for term in self.terms if term.path == path and term.equal), "")
 
     def matches(self, obj: t.Mapping[str, t.Any]) -> bool:
         return all((field_value(obj, term.path) == term.value) is term.equal for term in self.terms)

@@ -64,13 +64,23 @@ def _sharing(sharing: Sharing) -> t.Callable[[t.Any], None]:
     return seen
 
 
+def _node_of(value: Object) -> str:
+    return (value.get("spec") or {}).get("nodeName") or ""
+
+
+_BY_NODE: dict[ResourceKey, t.Callable[[Object], str]] = {("", "pods"): _node_of}
+"""Resources that are asked for by node. Source: Kubernetes pkg/registry/core/pod/strategy.go (NodeNameIndexFunc)."""
+
+
 class _Table:
     """The objects of one resource, in the order of lists."""
 
-    def __init__(self) -> None:
+    def __init__(self, node_of: t.Callable[[Object], str] | None = None) -> None:
         self._objects: dict[str, dict[str, Stored]] = {}
         self._names: dict[str, list[str]] = {}
         self._namespaces: list[str] = []
+        self._node_of = node_of
+        self._on_node: dict[str, dict[tuple[str, str], Stored]] = {}
         self.count = 0
 
     def get(self, namespace: str, name: str) -> Stored | None:
@@ -84,9 +94,21 @@ class _Table:
         if name not in self._objects[namespace]:
             bisect.insort(self._names[namespace], name)
             self.count += 1
+        elif self._node_of is not None:
+            self._leave_node(self._objects[namespace][name])
         self._objects[namespace][name] = stored
+        if self._node_of is not None and (node := self._node_of(stored.value)):
+            self._on_node.setdefault(node, {})[namespace, name] = stored
+
+    def _leave_node(self, stored: Stored) -> None:
+        if self._node_of is not None and (node := self._node_of(stored.value)):
+            there = self._on_node[node]
+            del there[stored.namespace, stored.name]
+            if not there:
+                del self._on_node[node]
 
     def remove(self, namespace: str, name: str) -> None:
+        self._leave_node(self._objects[namespace][name])
         del self._objects[namespace][name]
         names = self._names[namespace]
         del names[bisect.bisect_left(names, name)]
@@ -100,6 +122,13 @@ class _Table:
             objects = self._objects.get(namespace, {})
             return [objects[name] for name in self._names.get(namespace, ())]
         return [self._objects[one][name] for one in self._namespaces for name in self._names[one]]
+
+    def on_node(self, node: str, namespace: str | None) -> list[Stored] | None:
+        """Those of one node, None if this resource is not kept by node."""
+        if self._node_of is None:
+            return None
+        found = self._on_node.get(node, {})
+        return [found[key] for key in sorted(found, key=list_order) if namespace is None or key[0] == namespace]
 
 
 class Store:
@@ -138,6 +167,11 @@ class Store:
         """Every object of a resource, of one namespace or of all, in list_order."""
         table = self._tables.get(resource)
         return table.items(namespace) if table is not None else []
+
+    def list_on_node(self, resource: ResourceKey, node: str, namespace: str | None = None) -> t.List[Stored] | None:  # noqa: UP006
+        """As list(), those whose spec.nodeName is `node`; None for a resource that is not kept by node."""
+        table = self._tables.get(resource)
+        return table.on_node(node, namespace) if table is not None else None
 
     def count(self, resource: ResourceKey) -> int:
         table = self._tables.get(resource)
@@ -213,7 +247,7 @@ class Store:
     def _table(self, resource: ResourceKey) -> _Table:
         table = self._tables.get(resource)
         if table is None:
-            table = self._tables[resource] = _Table()
+            table = self._tables[resource] = _Table(_BY_NODE.get(resource))
         return table
 
     def _expected(self, resource: ResourceKey, namespace: str, name: str, expected: int | None) -> Stored:

@@ -411,3 +411,25 @@ def test_a_watch_goes_on_across_a_restart(tmp_path_factory: pytest.TempPathFacto
     again = Store(Journal(directory))
     assert asyncio.run(follow(again, since)) == seen
     again.close()
+
+
+@given(st.lists(st.tuples(st.sampled_from("abc"), st.sampled_from(["", "n1", "n2"]), st.booleans()), max_size=40))
+def test_pods_are_found_by_node(steps: list[tuple[str, str, bool]]) -> None:
+    store, pods = Store(), ("", "pods")
+    for name, node, there in steps:
+        if store.get(pods, "x", name) is None:
+            store.create(pods, "x", name, {"metadata": {"name": name}, "spec": {"nodeName": node} if node else {}})
+        elif there:
+            store.update(pods, "x", name, {"metadata": {"name": name}, "spec": {"nodeName": node}})
+        else:
+            store.delete(pods, "x", name)
+        for wanted in ("n1", "n2"):
+            found = [one for one in store.list(pods) if one.value["spec"].get("nodeName") == wanted]
+            assert (store.list_on_node(pods, wanted) or []) == found
+            assert not store.list_on_node(pods, wanted, "other")
+
+
+def test_what_is_not_kept_by_node() -> None:
+    store = Store()
+    store.create(("", "events"), "x", "a", {"metadata": {"name": "a"}, "spec": {"nodeName": "n1"}})
+    assert store.list_on_node(("", "events"), "n1") is None
