@@ -16,7 +16,7 @@ import sys
 import typing as t
 
 from . import clusters, libraries
-from .engine import FLAVOURS, RELEASES, Engine, Options
+from .engine import FLAVOURS, RELEASES, Engine, Options, spare_collection
 from .kubevirt.precopy import command as precopy
 from .process import process_start_time
 from .store.journal import Damaged, InUse
@@ -67,6 +67,7 @@ async def _serve(options: Options, watch_pid: int | None) -> None:
         loop.add_signal_handler(number, stop.set)
     engine = Engine(options)
     await engine.start()
+    spare_collection()
     print(
         f"okd.virt engine: cluster {options.cluster}, release {options.release}, listening on {engine.server.url}, "
         f"kubeconfig {options.kubeconfig}",

@@ -35,6 +35,8 @@ from .store.store import Store
 RELEASES = ("4.18", "4.19")
 FLAVOURS = ("okd", "openshift")
 _NAMESPACES = ("", "namespaces")
+_NEW_OBJECTS = 20_000
+"""How many more objects there are before the collector looks at them again."""
 
 
 @dataclasses.dataclass
@@ -174,6 +176,13 @@ def _no_collection() -> t.Iterator[None]:
     finally:
         if collects:
             gc.enable()
+
+
+def spare_collection() -> None:
+    """Leave what is loaded out of all later collections, and make these rarer. For a process that has one engine and nothing else."""
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(_NEW_OBJECTS)
 
 
 def _latest(store: Store) -> datetime.datetime | None:
