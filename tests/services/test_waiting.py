@@ -11,7 +11,7 @@ import typing as t
 
 import pytest
 
-from ansible_collections.okd.virt.plugins.module_utils._cluster import waiting
+from ansible_collections.okd.virt.plugins.module_utils._cluster import following
 from ansible_collections.okd.virt.plugins.module_utils._cluster.connection import connect
 from ansible_collections.okd.virt.plugins.module_utils._cluster.resources import NAMESPACES
 from ansible_collections.okd.virt.plugins.module_utils._cluster.waiting import Target, Verdict, follow, wait_for
@@ -81,8 +81,8 @@ def event(version: str, **labels: str) -> Json:
 @pytest.fixture
 def hurried(monkeypatch: pytest.MonkeyPatch) -> None:
     """Pauses are short."""
-    monkeypatch.setattr(waiting, "POLL", 0.01)
-    monkeypatch.setattr(waiting, "_RESUME_PAUSE", 0.01)
+    monkeypatch.setattr(following, "POLL", 0.01)
+    monkeypatch.setattr(following, "_RESUME_PAUSE", 0.01)
 
 
 READY = {"ready": "true"}
