@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from .._errors import ApiError, Conflict, ConnectionProblem, Gone, ResourceMissing
 from .resources import SELF_SUBJECT_REVIEWS, SUBJECT_ACCESS_REVIEWS, Resource
-from .transport import BROKEN, JSON, Faulty, Transport, error_of
+from .transport import BROKEN, JSON, Faulty, Transport, decoded, error_of
 
 Json = dict[str, t.Any]
 FIELD_MANAGER = "okd.virt"
@@ -38,6 +38,14 @@ class Review:
 
     allowed: bool
     reason: str
+
+
+class Answer(t.NamedTuple):
+    """What one try of a request gave: HTTP status, the decoded body, and when to come again."""
+
+    status: int
+    body: Json
+    retry_after: str | None = None
 
 
 class Cluster:
@@ -210,6 +218,19 @@ class Cluster:
                 return bool(error.details.get("uncertain"))
             raise
         return True
+
+    def ask(self, method: str, path: str, body: Json, query: Json | None = None) -> Answer:
+        """One try of a request whose refusal is an answer. Raises Faulty when the connection broke, ConnectionProblem for bad certificates."""
+        status, headers, response = self._transport.send(method, path, query, body)
+        return Answer(status, decoded(response), headers.get("Retry-After"))
+
+    def put(self, resource: Resource, name: str, namespace: str, subresource: str, body: Json) -> Json:
+        """PUT to a subresource that acts on an object."""
+        return self._transport.exchange("PUT", resource.path(namespace, name, subresource), None, body, accept="*/*")[0]
+
+    def impersonating(self, user: str) -> Cluster:
+        """The same cluster as another user; the API server must permit it."""
+        return Cluster(self._transport.api, self.source, (), (("Impersonate-User", user),), self._transport.request_timeout)
 
     def review(self, user: str, groups: t.Sequence[str], attributes: Json) -> Review:
         """Whether a user with these groups may do something; attributes are resourceAttributes."""

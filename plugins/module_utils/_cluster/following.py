@@ -81,7 +81,7 @@ class Broken(t.NamedTuple):
     error: VirtError
 
 
-Message = t.Union[Listed, Changed, Broken]
+Message: t.TypeAlias = "Listed | Changed | Broken"
 
 
 def key_of(obj: Json) -> Key:

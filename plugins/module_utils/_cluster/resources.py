@@ -39,6 +39,7 @@ RBAC = "rbac.authorization.k8s.io"
 NAMESPACES = Resource("", "v1", "namespaces", "Namespace", False)
 NODES = Resource("", "v1", "nodes", "Node", False)
 PODS = Resource("", "v1", "pods", "Pod")
+POD_DISRUPTION_BUDGETS = Resource("policy", "v1", "poddisruptionbudgets", "PodDisruptionBudget")
 CLUSTER_ROLES = Resource(RBAC, "v1", "clusterroles", "ClusterRole", False)
 CLUSTER_ROLE_BINDINGS = Resource(RBAC, "v1", "clusterrolebindings", "ClusterRoleBinding", False)
 ROLES = Resource(RBAC, "v1", "roles", "Role")
@@ -61,3 +62,6 @@ CATALOG_SOURCES = Resource("operators.coreos.com", "v1alpha1", "catalogsources",
 OPERATOR_GROUPS = Resource("operators.coreos.com", "v1", "operatorgroups", "OperatorGroup")
 OPERATOR_CONDITIONS = Resource("operators.coreos.com", "v2", "operatorconditions", "OperatorCondition")
 CLUSTER_VERSIONS = Resource("config.openshift.io", "v1", "clusterversions", "ClusterVersion", False)
+MACHINE_CONFIG_POOLS = Resource("machineconfiguration.openshift.io", "v1", "machineconfigpools", "MachineConfigPool", False)
+#: Virtual machines as the API that acts on them knows them: start, stop, restart, migrate.
+ACTING_VIRTUAL_MACHINES = Resource("subresources.kubevirt.io", "v1", "virtualmachines", "VirtualMachine")

@@ -87,7 +87,7 @@ class Transport:
     """Sends requests of one identity. Safe to use from several threads."""
 
     def __init__(self, api: t.Any, headers: t.Sequence[tuple[str, str]], request_timeout: float) -> None:
-        self._api, self._headers, self._timeout = api, list(headers), request_timeout
+        self.api, self._headers, self.request_timeout = api, list(headers), request_timeout
         self._configuration = api.configuration
         self.requests = 0
 
@@ -96,7 +96,7 @@ class Transport:
         return str(self._configuration.host)
 
     def close(self) -> None:
-        self._api.rest_client.pool_manager.clear()
+        self.api.rest_client.pool_manager.clear()
 
     def _all_headers(self, content_type: str | None, accept: str) -> t.Any:
         headers = HTTPHeaderDict({"Accept": accept, "User-Agent": "okd.virt"})
@@ -121,9 +121,9 @@ class Transport:
         self.requests += 1
         try:
             # Not request(): with urllib3 1.26 that joins headers of the same name for some methods, and two groups would be one.
-            response = self._api.rest_client.pool_manager.request_encode_url(
+            response = self.api.rest_client.pool_manager.request_encode_url(
                 method, url, body=data, headers=self._all_headers(content_type if data is not None else None, accept), preload_content=False,
-                timeout=urllib3.Timeout(connect=min(10.0, self._timeout), read=timeout or self._timeout), retries=False, redirect=False,
+                timeout=urllib3.Timeout(connect=min(10.0, self.request_timeout), read=timeout or self.request_timeout), retries=False, redirect=False,
             )
         except UNVERIFIED as error:
             raise ConnectionProblem(
@@ -145,7 +145,7 @@ class Transport:
             last = attempt == ATTEMPTS
             try:
                 status, headers, response = self.send(method, path, query, body, content_type, accept=accept)
-                answer = _decoded(response)
+                answer = decoded(response)
             except Faulty as error:
                 if last:
                     raise ConnectionProblem(
@@ -166,7 +166,8 @@ class Transport:
         raise AssertionError("not reached")
 
 
-def _decoded(response: t.Any) -> Json:
+def decoded(response: t.Any) -> Json:
+    """The body of a response, whatever it is, as an object. Raises Faulty when it breaks off."""
     try:
         content = response.read()
     except BROKEN as error:
