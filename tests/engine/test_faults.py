@@ -4,6 +4,7 @@
 """Faults on demand over HTTP: who may set them, what they do to clients, and that they end."""
 from __future__ import annotations
 
+import datetime
 import time
 import typing as t
 from collections.abc import Callable
@@ -17,6 +18,7 @@ from .waiting import eventually
 FAULTS = "/engine.okd.virt/v1/faults"
 NODES = "/api/v1/nodes"
 CONFIG_MAPS = "/api/v1/namespaces/default/configmaps"
+VMIS = "/apis/kubevirt.io/v1/namespaces/shop/virtualmachineinstances"
 VMIMS = "/apis/kubevirt.io/v1/namespaces/shop/virtualmachineinstancemigrations"
 
 
@@ -45,6 +47,10 @@ def test_who_may(api: Api) -> None:
     ({"rules": ["500"]}, "rules[0]"),
     ({"lostNodes": ["nowhere"]}, "lostNodes"),
     ({"dropWatches": 0.1}, "dropWatches"),
+    ({"clockSkew": {"node01": "1h"}}, "clockSkew.node01"),
+    ({"clockSkew": {"nowhere": 1}}, "clockSkew"),
+    ({"clockSkew": 5}, "clockSkew"),
+    ({"crashGuests": ["shop/nobody"]}, "crashGuests"),
     ({"refuseWrites": "yes"}, "refuseWrites"),
     ({"seed": -1}, "seed"),
     ([], "(all)"),
@@ -140,3 +146,57 @@ def test_a_migration_succeeds_although_controllers_meet_faults(api: Api) -> None
     body = {"apiVersion": "kubevirt.io/v1", "kind": "VirtualMachineInstanceMigration", "metadata": {"name": "move"}, "spec": {"vmiName": "vm-1"}}
     api.expect(201, "POST", VMIMS, body)
     eventually(lambda: (api.get(f"{VMIMS}/move").get("status") or {}).get("phase") == "Succeeded")
+
+
+def test_watches_are_cut_again_and_again(api: Api) -> None:
+    api.expect(200, "PUT", FAULTS, {"dropWatches": 1})
+    for _again in range(2):
+        began = time.monotonic()
+        watch = api._pool.request("GET", f"{api.url}{CONFIG_MAPS}?watch=1&timeoutSeconds=30", headers={}, preload_content=False)
+        with pytest.raises(urllib3.exceptions.HTTPError):
+            list(watch.stream(64))
+        assert time.monotonic() - began < 20
+
+
+def test_a_guest_crashes_and_its_machine_starts_it_again(api: Api) -> None:
+    vmi = f"{VMIS}/vm-1"
+    before = api.get(vmi)
+    assert api.expect(200, "PATCH", FAULTS, {"crashGuests": ["shop/vm-1"]}, content_type=MERGE_PATCH) == {}
+
+    def again() -> bool:
+        found = api.request("GET", vmi)
+        return found.status == 200 and found.body["metadata"]["uid"] != before["metadata"]["uid"] and found.body["status"].get("phase") == "Running"
+
+    eventually(again)
+    events = api.items(f"/api/v1/namespaces/shop/events?fieldSelector=involvedObject.uid={before['metadata']['uid']}")
+    assert "The VirtualMachineInstance crashed." in {event["message"] for event in events}
+
+
+def test_a_node_whose_clock_is_slow_is_taken_for_silent(api: Api) -> None:
+    """Its heartbeats are old when they are written."""
+    def node() -> dict[str, t.Any]:
+        found: dict[str, t.Any] = api.get(f"{NODES}/node01")["metadata"]
+        return found
+
+    api.expect(200, "PUT", FAULTS, {"clockSkew": {"node01": -400}})
+    for wanted in ({"lostNodes": ["node01"]}, {"lostNodes": None}):
+        # A node that boots beats at once.
+        api.expect(200, "PATCH", FAULTS, wanted, content_type=MERGE_PATCH)
+    eventually(lambda: node()["labels"]["kubevirt.io/schedulable"] == "false")
+    beat, now = (datetime.datetime.fromisoformat(text) for text in (
+        node()["annotations"]["kubevirt.io/heartbeat"],
+        api.expect(201, "POST", CONFIG_MAPS, config_map("now"))["metadata"]["creationTimestamp"],
+    ))
+    assert (now - beat).total_seconds() >= 400
+
+
+def test_a_target_that_never_comes_up_is_given_up(api: Api) -> None:
+    marked = {"metadata": {"annotations": {"engine.okd.virt/hang-start": "true"}}}
+    # What an owner says on the machine's template is on the instance; here on the instance alone, so that only its targets hang.
+    api.expect(200, "PATCH", f"{VMIS}/vm-1", marked, content_type=MERGE_PATCH)
+    body = {"apiVersion": "kubevirt.io/v1", "kind": "VirtualMachineInstanceMigration", "metadata": {"name": "move"}, "spec": {"vmiName": "vm-1"}}
+    api.expect(201, "POST", VMIMS, body)
+    eventually(lambda: (api.get(f"{VMIMS}/move").get("status") or {}).get("phase") == "Failed")
+    events = {event["message"] for event in api.items("/api/v1/namespaces/shop/events?fieldSelector=involvedObject.name=move")}
+    assert any(text.startswith("pending pod shop/virt-launcher-vm-1-") for text in events)
+    assert api.get(f"{VMIS}/vm-1")["status"]["phase"] == "Running"

@@ -15,9 +15,13 @@ from .apiserver.request import Request, Response
 from .clock import Clock
 from .interface import Object
 from .kubernetes.runtime import Runtime
+from .kubevirt.virt_controller import pods
 
+_INSTANCES, _PODS = ("kubevirt.io", "virtualmachineinstances"), ("", "pods")
+_CRASHED = 1
+"""Exit code of a virt-launcher whose guest crashed."""
 PATH = "/engine.okd.virt/v1/faults"
-_ONCE = ("expireVersions",)
+_ONCE = ("crashGuests", "expireVersions")
 
 
 class FaultEndpoint:
@@ -57,7 +61,7 @@ class FaultEndpoint:
     def _set(self, given: t.Any) -> None:
         nodes = {stored.name for stored in self._api.store.list(("", "nodes"))}
         # A node that was deleted while it was lost is still known here.
-        wanted, seed = faults.parse(given, nodes | set(self._lost))
+        wanted, seed = faults.parse(given, nodes | set(self._lost), self._guests())
         self._said = {name: value for name, value in given.items() if name not in _ONCE and not (name == "dropWatches" and wanted.drop_now)}
         self._api.faults = faults.Chance(wanted, seed) if wanted.rules or wanted.refuse_writes else None
         self._api.faults_for_controllers = wanted.controllers
@@ -67,6 +71,9 @@ class FaultEndpoint:
         for node in wanted.lost_nodes:
             self._runtime.power_off(node)
         self._lost = wanted.lost_nodes
+        self._runtime.set_clocks(wanted.skews)
+        for name in wanted.crashed:
+            self._crash(name)
         if wanted.expire_now:
             self._api.store.compact()
         if wanted.drop_now:
@@ -76,6 +83,18 @@ class FaultEndpoint:
             self._dropping = None
         if wanted.drop_every:
             self._dropping = asyncio.get_running_loop().create_task(self._keep_dropping(wanted.drop_every, wanted.controllers))
+
+    def _guests(self) -> dict[str, Object]:
+        """Those that run, by NAMESPACE/NAME."""
+        found = self._api.store.list(_INSTANCES)
+        return {f"{one.namespace}/{one.name}": one.value for one in found if (one.value.get("status") or {}).get("phase") == "Running"}
+
+    def _crash(self, guest: str) -> None:
+        vmi = self._guests()[guest]
+        launchers = [one.value for one in self._api.store.list(_PODS, vmi["metadata"]["namespace"])]
+        pod = pods.current_pod(vmi, [pod for pod in launchers if vmi["metadata"]["uid"] in pods.instance_uid(pod)])
+        if pod is not None:
+            self._runtime.exited(pod["metadata"]["uid"], _CRASHED)
 
     def _drop(self, controllers: bool) -> None:
         self._drop_watches()

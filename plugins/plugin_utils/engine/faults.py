@@ -15,9 +15,9 @@ from .interface import Object
 ANSWERS = ("429", "500", "503", "reset", "slow")
 WRITES = frozenset(("create", "update", "patch", "delete", "deletecollection"))
 _VERBS = ("get", "list", "watch", "create", "update", "patch", "delete", "deletecollection")
-_LONGEST = 300.0
-"""Real seconds that a slow answer takes at most."""
-_FIELDS = ("controllers", "dropWatches", "expireVersions", "lostNodes", "refuseWrites", "rules", "seed")
+_LONGEST, _MOST_SKEW = 300.0, 86400.0
+"""Real seconds that a slow answer takes at most; engine seconds that a clock is off at most."""
+_FIELDS = ("clockSkew", "controllers", "crashGuests", "dropWatches", "expireVersions", "lostNodes", "refuseWrites", "rules", "seed")
 _RULE_FIELDS = ("answer", "rate", "resources", "retryAfterSeconds", "seconds", "users", "verbs")
 
 
@@ -46,7 +46,10 @@ class Rule:
 
 @dataclasses.dataclass(frozen=True)
 class Faults:
-    """What is set. `drop_every` are engine seconds between cuts of all watches, 0 for none."""
+    """What is set. `drop_every` are engine seconds between cuts of all watches, 0 for none; `skews` by how many a node's clock is fast.
+
+    `crashed` are guests, as NAMESPACE/NAME.
+    """
 
     rules: tuple[Rule, ...] = ()
     refuse_writes: bool = False
@@ -55,6 +58,8 @@ class Faults:
     lost_nodes: tuple[str, ...] = ()
     drop_now: bool = False
     expire_now: bool = False
+    skews: t.Mapping[str, float] = dataclasses.field(default_factory=dict)
+    crashed: tuple[str, ...] = ()
 
 
 class Chance:
@@ -143,23 +148,36 @@ def _rule(given: t.Any, where: str) -> Rule:
     )
 
 
-def parse(given: t.Any, nodes: t.Container[str]) -> tuple[Faults, int]:
-    """The faults and their seed from JSON. Raises StatusError 422 with the field and what to give instead."""
+def _there(names: t.Iterable[str], field: str, known: t.Container[str], what: str, shown: str) -> None:
+    for name in names:
+        if name not in known:
+            _fail(field, f"there is no {what} {name}: give names that `kubectl get {shown}` shows")
+
+
+def _skews(given: Object) -> dict[str, float]:
+    value = given.get("clockSkew", {})
+    if not isinstance(value, dict):
+        _fail("clockSkew", "give an object of seconds by node")
+    return {node: _number(value, node, 0, -_MOST_SKEW, _MOST_SKEW, "clockSkew.") for node in value}
+
+
+def parse(given: t.Any, nodes: t.Container[str], guests: t.Container[str]) -> tuple[Faults, int]:
+    """The faults and their seed from JSON; `guests` are those that run, as NAMESPACE/NAME. Raises StatusError 422 with the field and what to give instead."""
     if not isinstance(given, dict):
         _fail("(all)", f"give a JSON object with any of {', '.join(_FIELDS)}")
     _known(given, _FIELDS, "")
     rules = given.get("rules", [])
     if not isinstance(rules, list):
         _fail("rules", "give a list of rules")
-    lost = _names(given, "lostNodes")
-    for node in lost:
-        if node not in nodes:
-            _fail("lostNodes", f"there is no node {node}: give names that `kubectl get nodes` shows")
+    lost, crashed, skews = _names(given, "lostNodes"), _names(given, "crashGuests"), _skews(given)
+    _there(lost, "lostNodes", nodes, "node", "nodes")
+    _there(skews, "clockSkew", nodes, "node", "nodes")
+    _there(crashed, "crashGuests", guests, "running guest", "vmi --all-namespaces")
     drop = given.get("dropWatches", False)
     if not isinstance(drop, bool):
         _number(given, "dropWatches", 0, 1, 86400)
     faults = Faults(
         tuple(_rule(one, f"rules[{number}].") for number, one in enumerate(rules)), _flag(given, "refuseWrites"), _flag(given, "controllers"),
-        0.0 if isinstance(drop, bool) else float(drop), lost, drop is True, _flag(given, "expireVersions"),
+        0.0 if isinstance(drop, bool) else float(drop), lost, drop is True, _flag(given, "expireVersions"), skews, crashed,
     )
     return faults, _whole(given, "seed", 1, 2**31)

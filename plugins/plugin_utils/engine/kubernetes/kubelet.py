@@ -20,6 +20,8 @@ SECONDS_TO_START = 2.0
 SECONDS_TO_STOP = 1.0
 """Engine seconds that containers take to end after SIGTERM when nobody else answers for them."""
 _KILLED = 137
+HANG_START = "engine.okd.virt/hang-start"
+"""Annotation of pods: with `true` their containers are being created for ever."""
 
 
 class Kubelet(Controller):
@@ -84,7 +86,7 @@ class Kubelet(Controller):
         if code is not None:
             return await self._exited(pod, code)
         if pods.phase(pod) == "Running":
-            opened = pods.gated(pod, self.clock.timestamp())
+            opened = pods.gated(pod, self._now(pod))
             if opened is not None:
                 await self._write(pod, opened)
             return None
@@ -93,15 +95,17 @@ class Kubelet(Controller):
     async def _start(self, pod: Object, node: Object) -> float | None:
         uid, now = pod["metadata"]["uid"], self.clock.monotonic()
         if uid not in self._starting:
-            await self._write(pod, pods.creating(pod, _internal_address(node), self.clock.timestamp()))
+            await self._write(pod, pods.creating(pod, _internal_address(node), self._now(pod)))
             self._starting[uid] = now + SECONDS_TO_START
+        if (pod["metadata"].get("annotations") or {}).get(HANG_START) == "true":
+            return None
         left = self._starting[uid] - now
         if left > 0:
             return left
         if not (pod.get("status") or {}).get("containerStatuses"):
             # What was written has not been seen yet.
             return None
-        await self._write(pod, pods.running(pod, self._address(), self.clock.timestamp()))
+        await self._write(pod, pods.running(pod, self._address(), self._now(pod)))
         del self._starting[uid]
         self._runtime.started(pod)
         return None
@@ -110,12 +114,12 @@ class Kubelet(Controller):
         """Containers ended by themselves: they run again where the pod says so."""
         restart = pod["spec"].get("restartPolicy", "Always")
         if restart == "Never" or (restart == "OnFailure" and not code):
-            await self._write(pod, pods.ended(pod, code, self.clock.timestamp()))
+            await self._write(pod, pods.ended(pod, code, self._now(pod)))
             return None
         statuses = (pod.get("status") or {}).get("containerStatuses") or [{}]
         restarts = int(statuses[0].get("restartCount", 0)) + 1
         address = pod["status"].get("podIP") or self._address()
-        await self._write(pod, pods.running(pod, address, self.clock.timestamp(), restarts))
+        await self._write(pod, pods.running(pod, address, self._now(pod), restarts))
         self._runtime.started(pod)
         return None
 
@@ -131,7 +135,7 @@ class Kubelet(Controller):
                     self._look_in(pod, left)
                     return None
                 self._runtime.exited(uid, _KILLED if answered else 0)
-            await self._write(pod, pods.ended(pod, self._runtime.exit_code(uid) or 0, self.clock.timestamp()))
+            await self._write(pod, pods.ended(pod, self._runtime.exit_code(uid) or 0, self._now(pod)))
             # The object goes with the next look: whoever follows the pod sees how it ended.
             return None
         if not metadata.get("finalizers"):
@@ -171,6 +175,9 @@ class Kubelet(Controller):
     async def _write(self, pod: Object, status: Object) -> None:
         if status != pod.get("status"):
             await self._node_cluster(pod).update(PODS, {**pod, "status": status}, "status")
+
+    def _now(self, pod: Object) -> str:
+        return self._runtime.timestamp(self.clock, pods.node_of(pod))
 
     def _node_cluster(self, pod: Object) -> Cluster:
         node = pods.node_of(pod)

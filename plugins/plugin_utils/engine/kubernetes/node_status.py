@@ -71,5 +71,5 @@ class NodeStatus(Controller):
             return
         if name not in self._as_node:
             self._as_node[name] = self.cluster.as_user(f"system:node:{name}", ("system:nodes",))
-        status = {**(node.get("status") or {}), "conditions": conditions.reported(node, self.clock.timestamp())}
+        status = {**(node.get("status") or {}), "conditions": conditions.reported(node, self._runtime.timestamp(self.clock, node["metadata"]["name"]))}
         await self._as_node[name].update(NODES, {**node, "status": status}, "status")

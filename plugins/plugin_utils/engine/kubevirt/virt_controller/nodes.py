@@ -71,7 +71,8 @@ class NodeController(VirtControllerPart):
         lost = conditions.has_status(node, "Ready", "Unknown") and not conditions.has_status(before, "Ready", "Unknown")
         if event == "DELETED":
             self._silent.add(name)
-        if event == "DELETED" or name in self._silent or lost:
+        # Whose clock is far behind is silent while it speaks.
+        if event == "DELETED" or name in self._silent or lost or is_unresponsive(node, self.clock.now()):
             self.queue.add(name)
 
     def _instance_changed(self, event: str, vmi: Object, _before: Object | None) -> None:

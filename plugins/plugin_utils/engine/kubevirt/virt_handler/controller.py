@@ -161,6 +161,10 @@ class VirtHandler(Controller):
             self._forget(key)
         return None
 
+    def _now(self, vmi: Object) -> str:
+        """By the clock of the instance's node."""
+        return self.runtime.timestamp(self.clock, vmi["status"].get("nodeName") or "")
+
     async def _write(self, made: Object) -> Object:
         return await self.cluster.update(VIRTUAL_MACHINE_INSTANCES, made)
 
@@ -178,7 +182,7 @@ class VirtHandler(Controller):
         if not self._elapsed(key, f"boot {vmi['metadata']['uid']}", SECONDS_TO_BOOT):
             return
         live, storage, method = migratable(vmi, self._nodes.get(vmi["status"]["nodeName"]))
-        now = self.clock.timestamp()
+        now = self._now(vmi)
         made = writes.started(vmi, live, storage, method, (pod.get("status") or {}).get("podIP", ""), now)
         if vmi["spec"].get("startStrategy") == "Paused":
             made = writes.paused(made, now)
@@ -228,7 +232,7 @@ class VirtHandler(Controller):
         if not self._elapsed(key, step, min(grace, SECONDS_TO_SHUT_DOWN)):
             return
         self.transfers.end(key, Outcome(BROKEN), self.clock.monotonic())
-        await self._write(writes.ended(vmi, "Succeeded", self.clock.timestamp()))
+        await self._write(writes.ended(vmi, "Succeeded", self._now(vmi)))
         self._terminating[key].discard(uid)
         self._due.pop(key, None)
         self._exit(uid)
@@ -239,7 +243,7 @@ class VirtHandler(Controller):
         for uid in sorted(self._lost[key]):
             if vmi is not None and self._is_home(vmi, uid):
                 crashed = self.runtime.exit_code(uid) != 0
-                vmi = await self._write(writes.ended(vmi, "Failed" if crashed else "Succeeded", self.clock.timestamp()))
+                vmi = await self._write(writes.ended(vmi, "Failed" if crashed else "Succeeded", self._now(vmi)))
                 how = ("Warning", "crashed") if crashed else ("Normal", "was shut down")
                 await self.events.event(vmi, how[0], "Stopped", f"The VirtualMachineInstance {how[1]}.")
             elif vmi is not None and uid == self._uid_of(vmi, "targetPod"):
@@ -282,7 +286,7 @@ class VirtHandler(Controller):
     async def _say_paused(self, key: Key, vmi: Object) -> None:
         paused = self._pausing[key]
         if conditions.is_true(vmi, "Paused") != paused:
-            await self._write(writes.paused(vmi, self.clock.timestamp()) if paused else writes.unpaused(vmi))
+            await self._write(writes.paused(vmi, self._now(vmi)) if paused else writes.unpaused(vmi))
         self._pausing.pop(key, None)
 
     # Guests that move
@@ -296,7 +300,7 @@ class VirtHandler(Controller):
             return
         elif not state.get("startTimestamp"):
             if self.runtime.alive(self._uid_of(vmi, "targetPod")) and self._elapsed(key, f"begin {uid}", SECONDS_TO_BEGIN):
-                made = writes.with_state(vmi, startTimestamp=self.clock.timestamp(), mode=Mode.PRE_COPY.value)
+                made = writes.with_state(vmi, startTimestamp=self._now(vmi), mode=Mode.PRE_COPY.value)
                 await self._write(made)
                 await self._begin(key, made)
                 await self.events.event(vmi, "Normal", "Migrating", "VirtualMachineInstance is migrating.")
@@ -369,12 +373,12 @@ class VirtHandler(Controller):
         if state.get("mode") != transfer.mode.value:
             made = writes.with_state(made, mode=transfer.mode.value)
             if transfer.mode is Mode.PAUSED:
-                made = writes.paused(made, self.clock.timestamp(), "PausedByMigrationMonitor", "VMI was paused by the migration monitor")
+                made = writes.paused(made, self._now(vmi), "PausedByMigrationMonitor", "VMI was paused by the migration monitor")
         if made is not vmi:
             await self._write(made)
 
     async def _end(self, key: Key, vmi: Object, transfer: Transfer, outcome: Outcome) -> None:
-        state, now = writes.state(vmi), self.clock.timestamp()
+        state, now = writes.state(vmi), self._now(vmi)
         found = conditions.condition(vmi, "Paused")
         if found is not None and found.get("reason") == "PausedByMigrationMonitor":
             vmi = writes.unpaused(vmi)
@@ -389,7 +393,8 @@ class VirtHandler(Controller):
             await self.events.event(vmi, "Warning", "Migrated", text)
             self._exit(target)
         elif not state.get("targetNodeDomainReadyTimestamp"):
-            await self._write(writes.with_state(vmi, targetNodeDomainDetected=True, targetNodeDomainReadyTimestamp=now))
+            ready = self.runtime.timestamp(self.clock, state["targetNode"])
+            await self._write(writes.with_state(vmi, targetNodeDomainDetected=True, targetNodeDomainReadyTimestamp=ready))
         elif self._elapsed(key, f"over {transfer.uid}", SECONDS_TO_HAND_OVER):
             source = self._uid_of(vmi, "sourcePod")
             pod = self._pods.get(state.get("targetPod") or "", vmi["metadata"]["namespace"])

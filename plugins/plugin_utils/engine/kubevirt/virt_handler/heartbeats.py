@@ -106,5 +106,5 @@ class Heartbeats(Controller):
         return None
 
     async def _write(self, name: str, schedulable: str) -> None:
-        metadata = {"labels": {SCHEDULABLE: schedulable}, "annotations": {HEARTBEAT: self.clock.timestamp()}}
+        metadata = {"labels": {SCHEDULABLE: schedulable}, "annotations": {HEARTBEAT: self._runtime.timestamp(self.clock, name)}}
         await self.cluster.patch(NODES, name, {"metadata": metadata}, content_type="application/strategic-merge-patch+json")
