@@ -25,10 +25,11 @@ from ..interface import (
 )
 from ..kubevirt import crds as kubevirt_crds
 from ..kubevirt import install_strategy, kubevirt_status
-from ..okd import bundles, crds, hyperconverged_status
+from ..okd import bundles, crds
 from ..okd.bundles import Flavour, Release
 from ..okd.hyperconverged import HYPERCONVERGEDS
 from ..okd.hyperconverged import NAME as HYPERCONVERGED_NAME
+from ..okd.hyperconverged import status as hyperconverged_status
 from ..okd.olm import ACCOUNT as OLM_ACCOUNT
 from ..okd.olm import NAMESPACE as OLM_NAMESPACE
 from ..okd.olm import catalog, operator_conditions

@@ -9,10 +9,10 @@ from __future__ import annotations
 
 import typing as t
 
-from ..interface import Object
-from .olm.objects import condition, with_condition
+from ...interface import Object
+from ..olm.objects import condition, with_condition
+from .names import KUBEVIRT_NAME
 
-KUBEVIRT_NAME = "kubevirt-kubevirt-hyperconverged"
 _MIGRATION_FIELDS = (
     "allowAutoConverge", "allowPostCopy", "bandwidthPerMigration", "completionTimeoutPerGiB", "network", "parallelMigrationsPerCluster",
     "parallelOutboundMigrationsPerNode", "progressTimeout",

@@ -7,16 +7,15 @@ Source: HCO controllers/hyperconverged/hyperconverged_controller.go, controllers
 """
 from __future__ import annotations
 
-from ..controller import Controller, EventRecorder
-from ..errors import StatusError
-from ..interface import DEPLOYMENTS, KUBEVIRTS, Object, Ref
-from ..kubernetes.workload_status import rolled_out
-from . import hyperconverged_status
-from .hyperconverged_status import KUBEVIRT_NAME, drifted, is_complete, kubevirt, operator_version
-from .olm.objects import OPERATOR_CONDITIONS, condition
+from ...controller import Controller, EventRecorder
+from ...errors import StatusError
+from ...interface import DEPLOYMENTS, KUBEVIRTS, Object
+from ...kubernetes.workload_status import rolled_out
+from ..olm.objects import OPERATOR_CONDITIONS, condition
+from . import status as hyperconverged_status
+from .names import HYPERCONVERGEDS, KUBEVIRT_NAME, NAME
+from .status import drifted, is_complete, kubevirt, operator_version
 
-HYPERCONVERGEDS = Ref("hco.kubevirt.io", "v1beta1", "hyperconvergeds")
-NAME = "kubevirt-hyperconverged"
 _LEADER, _RECONCILE = 3.0, 1.0
 
 
