@@ -15,6 +15,7 @@ VERBS: dict[str, str] = {
     "migrate_access_info": "access.audit",
     "migrate_role_aggregation": "access.aggregation",
     "migrate_role_binding": "access.bindings",
+    "node_drain": "drain.verb",
     "operator_update": "update.verb",
     "temporary_migrate_role": "access.temporary_role",
 }

@@ -81,7 +81,11 @@ class Broken(t.NamedTuple):
     error: VirtError
 
 
-Message: t.TypeAlias = "Listed | Changed | Broken"
+class Woken(t.NamedTuple):
+    """Nothing of the cluster: somebody has something to tell."""
+
+
+Message: t.TypeAlias = "Listed | Changed | Broken | Woken"
 
 
 def key_of(obj: Json) -> Key:
@@ -177,6 +181,10 @@ class Following:
             follower.stopped.set()
         self.snapshot.objects.pop(target, None)
 
+    def wake(self) -> None:
+        """End a look that is under way."""
+        self._out.put(Woken())
+
     def complete(self) -> bool:
         """Whether every target has been read."""
         return len(self.snapshot.objects) == len(self._followers)
@@ -195,7 +203,7 @@ class Following:
         return True
 
     def _take(self, message: Message) -> None:
-        if message.target not in self._followers:
+        if isinstance(message, Woken) or message.target not in self._followers:
             return
         if isinstance(message, Broken):
             raise message.error
