@@ -16,6 +16,7 @@ from ..interface import (
     DEPLOYMENTS,
     KUBEVIRTS,
     NAMESPACES,
+    NODES,
     ROLE_BINDINGS,
     ROLES,
     SERVICE_ACCOUNTS,
@@ -27,7 +28,7 @@ from ..kubevirt import crds as kubevirt_crds
 from ..kubevirt import install_strategy, kubevirt_status
 from ..okd import bundles, crds
 from ..okd.bundles import Flavour, Release
-from ..okd.hyperconverged import HYPERCONVERGEDS
+from ..okd.hyperconverged import HYPERCONVERGEDS, operand
 from ..okd.hyperconverged import NAME as HYPERCONVERGED_NAME
 from ..okd.hyperconverged import status as hyperconverged_status
 from ..okd.olm import ACCOUNT as OLM_ACCOUNT
@@ -226,12 +227,15 @@ async def _kubevirt(cluster: Cluster, clock: Clock, where: str, release: Release
         await running.daemon_set(workload)
     for workload in plan.deployments:
         await running.deployment(workload)
+    several = hyperconverged_status.highly_available((await cluster.list(NODES)).items)
     hyperconverged = await cluster.create(HYPERCONVERGEDS, {
-        "apiVersion": HYPERCONVERGEDS.api_version, "kind": "HyperConverged", "spec": {},
-        "metadata": {"name": HYPERCONVERGED_NAME, "namespace": where, "finalizers": ["kubevirt.io/hyperconverged"]},
+        "apiVersion": HYPERCONVERGEDS.api_version, "kind": "HyperConverged", "spec": {"evictionStrategy": "LiveMigrate" if several else "None"},
+        "metadata": {
+            "name": HYPERCONVERGED_NAME, "namespace": where, "finalizers": ["kubevirt.io/hyperconverged"], "labels": {"app": HYPERCONVERGED_NAME},
+        },
     })
-    made = await cluster.create(KUBEVIRTS, hyperconverged_status.kubevirt(hyperconverged, release.version))
+    made = await cluster.create(KUBEVIRTS, operand.kubevirt(hyperconverged, release.version, release.kubevirt))
     ready = kubevirt_status.ready(made, release.kubevirt, clock.timestamp())
     made = await cluster.update(KUBEVIRTS, {**made, "status": {**ready, "outdatedVirtualMachineInstanceWorkloads": 0}}, "status")
-    status = hyperconverged_status.status(hyperconverged, made, release.version, release.kubevirt, clock.timestamp())
+    status = hyperconverged_status.status(hyperconverged, made, release.version, release.kubevirt, several, clock.timestamp())
     await cluster.update(HYPERCONVERGEDS, {**hyperconverged, "status": status}, "status")

@@ -116,6 +116,7 @@ _HCO_RULES = [
     _rule("operators.coreos.com", "operatorconditions", "get,list,watch,update,patch"),
     _rule("apps", "deployments,replicasets", "get,list,watch"),
     _rule("", "events", "get,list,watch,create,patch"),
+    _rule("", "nodes", "get,list,watch"),
 ]
 
 

@@ -1,70 +1,106 @@
 # Copyright: the okd.virt contributors
 # GNU General Public License v3.0 or later (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The operator of the HyperConverged: owns the KubeVirt object and says how an update goes.
+"""The operator of the HyperConverged: owns the KubeVirt object, puts back what others edit in it, and says how an update goes.
 
-Source: HCO controllers/hyperconverged/hyperconverged_controller.go, controllers/operands.
+Source: HCO controllers/hyperconverged/hyperconverged_controller.go, controllers/operands, controllers/nodes, pkg/reqresolver.
 """
 from __future__ import annotations
 
+import collections
+
 from ...controller import Controller, EventRecorder
 from ...errors import StatusError
-from ...interface import DEPLOYMENTS, KUBEVIRTS, Object
+from ...interface import DEPLOYMENTS, KUBEVIRTS, NODES, Object
 from ...kubernetes.workload_status import rolled_out
 from ..olm.objects import OPERATOR_CONDITIONS, condition
 from . import status as hyperconverged_status
-from .names import HYPERCONVERGEDS, KUBEVIRT_NAME, NAME
-from .status import drifted, is_complete, kubevirt, operator_version
+from .json_patch import BrokenPatch
+from .names import FINALIZER, HYPERCONVERGEDS, KUBEVIRT_NAME, NAME, OPERATOR, environment
+from .operand import drifted, kubevirt
+from .status import highly_available, is_complete, is_ready, is_worker, operator_version
 
+_SECONDARY = "hco-controlled-cr"
 _LEADER, _RECONCILE = 3.0, 1.0
 
 
 class HyperConverged(Controller):
+    """Keys are the object's name when it changed itself, and _SECONDARY when something changed that is made from it."""
+
     name = "hyperconverged-operator"
 
     def __init__(self, namespace: str) -> None:
         super().__init__()
         self._namespace = namespace
         self._led = ""
+        self._wanted: Object | None = None
+        self._several_workers: bool | None = None
+        self.overwritten: collections.Counter[tuple[str, str]] = collections.Counter()
+        """How often an object was put back, by kind and name."""
 
     def setup(self) -> None:
         self._events = EventRecorder(self.cluster, self.clock, self.name)
         self._hyperconvergeds = self.informer(HYPERCONVERGEDS)
+        self._hyperconvergeds.add_handler(self._changed)
+        self._deployments = self.informer(DEPLOYMENTS, field_selector=f"metadata.name={OPERATOR}")
+        self._deployments.add_handler(self._changed)
         self._kubevirts = self.informer(KUBEVIRTS)
-        self._deployments = self.informer(DEPLOYMENTS)
-        for informer in (self._hyperconvergeds, self._kubevirts, self._deployments):
-            informer.add_handler(self._wake)
+        self._kubevirts.add_handler(self._operand_changed)
+        self._nodes = self.informer(NODES)
+        self._nodes.add_handler(self._node_changed)
 
-    def _wake(self, _event: str, obj: Object, _before: Object | None) -> None:
+    def _changed(self, _event: str, obj: Object, _before: Object | None) -> None:
         if obj["metadata"].get("namespace") == self._namespace:
             self.queue.add(NAME)
 
+    def _operand_changed(self, _event: str, obj: Object, _before: Object | None) -> None:
+        if obj["metadata"].get("namespace") == self._namespace:
+            self.queue.add(_SECONDARY)
+
+    def _node_changed(self, event: str, node: Object, before: Object | None) -> None:
+        same = event == "MODIFIED" and before is not None and is_worker(before) == is_worker(node)
+        if not same and highly_available(self._nodes.list()) != self._several_workers:
+            self.queue.add(_SECONDARY)
+
     def _running(self) -> tuple[str, str, str]:
         """The operator's version, the KubeVirt version that it wants, and its ClusterServiceVersion; empty while it isn't up."""
-        deployment = self._deployments.get("hco-operator", self._namespace)
+        deployment = self._deployments.get(OPERATOR, self._namespace)
         if deployment is None or not rolled_out(deployment):
             return "", "", ""
-        environment = {entry["name"]: str(entry.get("value", "")) for entry in deployment["spec"]["template"]["spec"]["containers"][0]["env"]}
+        told = environment(deployment)
         owner = (deployment["metadata"].get("labels") or {}).get("olm.owner", "")
-        return environment.get("HCO_KV_IO_VERSION", ""), environment.get("KUBEVIRT_VERSION", ""), owner
+        return told.get("HCO_KV_IO_VERSION", ""), told.get("KUBEVIRT_VERSION", ""), owner
 
     async def reconcile(self, key: str) -> float | None:
         version, kubevirt_version, csv = self._running()
         hyperconverged = self._hyperconvergeds.get(NAME, self._namespace)
         if not version or hyperconverged is None:
+            self._wanted = None
+            return None
+        if hyperconverged["metadata"].get("deletionTimestamp"):
+            await self._delete(hyperconverged)
             return None
         if operator_version(hyperconverged) != version:
             # The cache may not have heard yet of the end of an update; told to OLM again it would be a second one.
             hyperconverged = await self.cluster.get(HYPERCONVERGEDS, NAME, self._namespace)
         before = operator_version(hyperconverged)
         upgrading = bool(before) and before != version
+        # What a change of an operand is held against is what the HyperConverged asked for when it was last looked at.
+        by_itself = key == NAME or self._wanted is None or self._led != version
         if self._led != version:
             self._led = version
             await self.clock.sleep(_LEADER)
             if upgrading:
                 await self._events.event(hyperconverged, "Normal", "UpgradeHCO", f"Upgrading the HyperConverged to version {version}")
         await self._tell_olm(csv, version, upgrading)
-        component = await self._own_kubevirt(hyperconverged, version)
+        try:
+            if by_itself or self._wanted is None:
+                self._wanted = kubevirt(hyperconverged, version, kubevirt_version)
+            component = await self._own_kubevirt(hyperconverged, self._wanted, by_itself, upgrading)
+        except BrokenPatch as error:
+            self._wanted = None
+            await self._write_failed(str(error))
+            return None
         complete = is_complete(component, kubevirt_version)
         if upgrading and complete:
             await self.clock.sleep(_RECONCILE)
@@ -72,17 +108,61 @@ class HyperConverged(Controller):
         if upgrading and complete:
             await self._events.event(hyperconverged, "Normal", "UpgradeHCO", f"Successfully upgraded to version {version}")
             await self._tell_olm(csv, version, upgrading=False)
+        await self._claim(hyperconverged)
         return None
 
     async def _write(self, component: Object | None, version: str, kubevirt_version: str) -> None:
         current = await self.cluster.get(HYPERCONVERGEDS, NAME, self._namespace)
-        status = hyperconverged_status.status(current, component, version, kubevirt_version, self.clock.timestamp())
+        self._several_workers = highly_available(self._nodes.list())
+        status = hyperconverged_status.status(current, component, version, kubevirt_version, self._several_workers, self.clock.timestamp())
+        await self._put_status(current, status)
+        was_ready, ready = is_ready(current), is_ready({"status": status})
+        if ready and not was_ready:
+            await self._events.event(current, "Normal", "ReconcileHCO", "HCO Reconcile completed successfully")
+        elif was_ready and not ready and operator_version(current) == version:
+            await self._events.event(current, "Warning", "ReconcileHCO", "Not all the operators are ready")
+
+    async def _write_failed(self, problem: str) -> None:
+        current = await self.cluster.get(HYPERCONVERGEDS, NAME, self._namespace)
+        self._several_workers = highly_available(self._nodes.list())
+        await self._put_status(current, hyperconverged_status.failed(current, problem, self._several_workers, self.clock.timestamp()))
+
+    async def _put_status(self, current: Object, status: Object) -> None:
         if status != current.get("status"):
             await self.cluster.update(HYPERCONVERGEDS, {**current, "status": status}, "status")
 
-    async def _own_kubevirt(self, hyperconverged: Object, version: str) -> Object:
-        """Create the KubeVirt object, or put back what was edited in it."""
-        wanted = kubevirt(hyperconverged, version)
+    async def _claim(self, hyperconverged: Object) -> None:
+        """Mark a new object as ours. Being written again, it gets the defaults that follow from its status."""
+        metadata = hyperconverged["metadata"]
+        if FINALIZER in (metadata.get("finalizers") or ()) and (metadata.get("labels") or {}).get("app"):
+            return
+        current = await self.cluster.get(HYPERCONVERGEDS, NAME, self._namespace)
+        metadata = current["metadata"]
+        finalizers = [*(one for one in metadata.get("finalizers") or () if one != FINALIZER), FINALIZER]
+        labels = {**(metadata.get("labels") or {}), "app": (metadata.get("labels") or {}).get("app") or NAME}
+        await self.cluster.update(HYPERCONVERGEDS, {**current, "metadata": {**metadata, "finalizers": finalizers, "labels": labels}})
+
+    async def _delete(self, hyperconverged: Object) -> None:
+        """Take away what was made, then let the object go."""
+        metadata = hyperconverged["metadata"]
+        if FINALIZER not in (metadata.get("finalizers") or ()):
+            return
+        self._wanted = None
+        try:
+            await self.cluster.delete(KUBEVIRTS, KUBEVIRT_NAME, self._namespace)
+        except StatusError as error:
+            if error.code != 404:
+                await self._events.event(
+                    hyperconverged, "Warning", "ErrVirtUninstall", f"The uninstall request failed on virt component: {error.message}",
+                )
+                raise
+            left = [one for one in metadata["finalizers"] if one != FINALIZER]
+            await self.cluster.update(HYPERCONVERGEDS, {**hyperconverged, "metadata": {**metadata, "finalizers": left}})
+            return
+        await self._events.event(hyperconverged, "Normal", "Killing", f"Removed KubeVirt {KUBEVIRT_NAME}")
+
+    async def _own_kubevirt(self, hyperconverged: Object, wanted: Object, by_itself: bool, upgrading: bool) -> Object:
+        """Create the KubeVirt object, bring it to what is asked for now, or put back what was edited in it."""
         try:
             current = await self.cluster.get(KUBEVIRTS, KUBEVIRT_NAME, self._namespace)
         except StatusError as error:
@@ -94,11 +174,13 @@ class HyperConverged(Controller):
         if not drifted(current, wanted):
             return current
         labels = {**(current["metadata"].get("labels") or {}), **wanted["metadata"]["labels"]}
-        changed = {**current, "spec": wanted["spec"], "metadata": {**current["metadata"], "labels": labels}}
-        by_itself = current["metadata"].get("labels", {}).get("app.kubernetes.io/version") != version
-        updated = await self.cluster.update(KUBEVIRTS, changed)
-        reason, text = ("Updated", "Updated") if by_itself else ("Overwritten", "Overwritten")
-        await self._events.event(hyperconverged, "Normal" if by_itself else "Warning", reason, f"{text} KubeVirt {KUBEVIRT_NAME}")
+        updated = await self.cluster.update(KUBEVIRTS, {**current, "spec": wanted["spec"], "metadata": {**current["metadata"], "labels": labels}})
+        if by_itself:
+            await self._events.event(hyperconverged, "Normal", "Updated", f"Updated KubeVirt {KUBEVIRT_NAME}")
+        else:
+            await self._events.event(hyperconverged, "Warning", "Overwritten", f"Overwritten KubeVirt {KUBEVIRT_NAME}")
+            if not upgrading:
+                self.overwritten["KubeVirt", KUBEVIRT_NAME] += 1
         return updated
 
     async def _tell_olm(self, csv: str, version: str, upgrading: bool) -> None:

@@ -1,9 +1,9 @@
 # Copyright: the okd.virt contributors
 # GNU General Public License v3.0 or later (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The status of the HyperConverged object, and the KubeVirt object that follows from it: pure.
+"""The status of the HyperConverged object: pure.
 
-Source: HCO controllers/hyperconverged/hyperconverged_controller.go, controllers/operands/{operand,kubevirt}.go, v1.14.0 and v1.15.0.
+Source: HCO controllers/hyperconverged/hyperconverged_controller.go, controllers/operands/operand.go, v1.14.0 and v1.15.0.
 """
 from __future__ import annotations
 
@@ -11,58 +11,23 @@ import typing as t
 
 from ...interface import Object
 from ..olm.objects import condition, with_condition
-from .names import KUBEVIRT_NAME
+from . import json_patch
+from .json_patch import BrokenPatch
+from .names import KUBEVIRT_NAME, PATCHES, annotations
 
-_MIGRATION_FIELDS = (
-    "allowAutoConverge", "allowPostCopy", "bandwidthPerMigration", "completionTimeoutPerGiB", "network", "parallelMigrationsPerCluster",
-    "parallelOutboundMigrationsPerNode", "progressTimeout",
-)
 _Put = t.Callable[[str, str, str, str], None]
 _DONE = ("ReconcileCompleted", "Reconcile completed successfully")
-_LABELS = {
-    "app": "kubevirt-hyperconverged", "app.kubernetes.io/component": "compute", "app.kubernetes.io/managed-by": "hco-operator",
-    "app.kubernetes.io/part-of": "hyperconverged-cluster",
-}
+_UNKNOWN = ("Unknown", "StatusUnknown", "Unknown Status")
+_TAINTED = ("UnsupportedFeatureAnnotation", "Unsupported feature was activated via an HCO annotation")
+_WORKER = "node-role.kubernetes.io/worker"
+_FEWEST_WORKERS = 2
+_KINDS = ("ReconcileComplete", "Available", "Progressing", "Degraded", "Upgradeable")
 
 
 def operator_version(hyperconverged: Object) -> str:
     """The version that the object says it is at; empty before the first installation is complete."""
     versions = (hyperconverged.get("status") or {}).get("versions") or ()
     return next((str(entry["version"]) for entry in versions if entry.get("name") == "operator"), "")
-
-
-def kubevirt(hyperconverged: Object, version: str) -> Object:
-    """The KubeVirt object that the HyperConverged asks for."""
-    spec, metadata = hyperconverged["spec"], hyperconverged["metadata"]
-    live_migration = spec.get("liveMigrationConfig") or {}
-    configuration: Object = {
-        "migrations": {name: live_migration[name] for name in _MIGRATION_FIELDS if live_migration.get(name) is not None},
-        "evictionStrategy": spec.get("evictionStrategy", "LiveMigrate"),
-        "developerConfiguration": {
-            "cpuAllocationRatio": (spec.get("resourceRequirements") or {}).get("vmiCPUAllocationRatio", 10),
-            "memoryOvercommit": (spec.get("higherWorkloadDensity") or {}).get("memoryOvercommitPercentage", 100),
-        },
-    }
-    update = spec.get("workloadUpdateStrategy") or {}
-    return {
-        "apiVersion": "kubevirt.io/v1", "kind": "KubeVirt",
-        "metadata": {
-            "name": KUBEVIRT_NAME, "namespace": metadata["namespace"], "labels": {**_LABELS, "app.kubernetes.io/version": version},
-        },
-        "spec": {
-            "certificateRotateStrategy": {"selfSigned": spec.get("certConfig") or {}}, "configuration": configuration,
-            "uninstallStrategy": spec.get("uninstallStrategy", "BlockUninstallIfWorkloadsExist"),
-            "workloadUpdateStrategy": {key: value for key, value in update.items() if value is not None},
-        },
-    }
-
-
-def drifted(current: Object, wanted: Object) -> bool:
-    """Whether what the operator manages was edited."""
-    labels = current["metadata"].get("labels") or {}
-    return bool(current.get("spec") != wanted["spec"]) or any(
-        labels.get(key) != value for key, value in wanted["metadata"]["labels"].items()
-    )
 
 
 def is_complete(component: Object | None, kubevirt_version: str) -> bool:
@@ -74,8 +39,46 @@ def is_complete(component: Object | None, kubevirt_version: str) -> bool:
     return all((condition(status.get("conditions"), kind) or {}).get("status") == wanted for kind, wanted in healthy.items())
 
 
-def status(hyperconverged: Object, component: Object | None, version: str, kubevirt_version: str, now: str) -> Object:
-    """The status at one moment: of an installation, an update, or of a cluster at rest."""
+def highly_available(nodes: t.Iterable[Object]) -> bool:
+    """Whether there is more than one worker. Source: HCO pkg/nodeinfo."""
+    return sum(is_worker(node) for node in nodes) >= _FEWEST_WORKERS
+
+
+def is_worker(node: Object) -> bool:
+    return _WORKER in (node["metadata"].get("labels") or {})
+
+
+def unsafe_modifications(hyperconverged: Object) -> dict[str, int]:
+    """How many operations each annotation that patches an operand has; none for one that is no patch."""
+    made = {}
+    for name in PATCHES:
+        try:
+            made[name] = len(json_patch.decode(annotations(hyperconverged).get(name, "[]")))
+        except BrokenPatch:
+            made[name] = 0
+    return made
+
+
+def is_ready(hyperconverged: Object) -> bool:
+    """Whether the object says that everything runs and nothing is under way."""
+    held = {entry["type"]: entry["status"] for entry in (hyperconverged.get("status") or {}).get("conditions") or ()}
+    return held.get("Available") == "True" and held.get("Progressing") == "False"
+
+
+def failed(hyperconverged: Object, problem: str, several_workers: bool, now: str) -> Object:
+    """The status while what the object asks for can't be made at all. `several_workers` as status has it."""
+    made = dict(hyperconverged.get("status") or {})
+    conditions = list(made.get("conditions") or ())
+    for kind in _KINDS:
+        value, reason, message = _UNKNOWN
+        if kind == "ReconcileComplete":
+            value, reason, message = "False", "ReconcileFailed", f"Error while reconciling: {problem}"
+        conditions = with_condition(conditions, kind, value, now, reason=reason, message=message)
+    return _finished(hyperconverged, made, conditions, several_workers, now)
+
+
+def status(hyperconverged: Object, component: Object | None, version: str, kubevirt_version: str, several_workers: bool, now: str) -> Object:
+    """The status at one moment: of an installation, an update, or of a cluster at rest. `several_workers` makes it highly available."""
     made = dict(hyperconverged.get("status") or {})
     before = operator_version(hyperconverged)
     upgrading = bool(before) and before != version
@@ -89,7 +92,7 @@ def status(hyperconverged: Object, component: Object | None, version: str, kubev
         )
 
     if component is None and not before:
-        for kind in ("ReconcileComplete", "Available", "Progressing", "Degraded", "Upgradeable"):
+        for kind in _KINDS:
             value = {"Progressing": "True", "ReconcileComplete": "Unknown", "Upgradeable": "Unknown"}.get(kind, "False")
             put(kind, value, "Init", "Initializing HyperConverged cluster")
     elif complete:
@@ -103,17 +106,24 @@ def status(hyperconverged: Object, component: Object | None, version: str, kubev
         _of_component(component, put)
         if upgrading:
             put("Progressing", "True", "HCOUpgrading", f"HCO is now upgrading to version {version}")
-    made["conditions"] = sorted(
-        ({**entry, "observedGeneration": hyperconverged["metadata"].get("generation", 1)} for entry in conditions), key=_order,
-    )
-    made["observedGeneration"] = hyperconverged["metadata"].get("generation", 1)
-    made["systemHealthStatus"] = health(made["conditions"])
-    made["infrastructureHighlyAvailable"] = True
     if component is not None:
         made["relatedObjects"] = [{
             "apiVersion": "kubevirt.io/v1", "kind": "KubeVirt", "name": KUBEVIRT_NAME, "namespace": hyperconverged["metadata"]["namespace"],
             "uid": component["metadata"].get("uid", ""),
         }]
+    return _finished(hyperconverged, made, conditions, several_workers, now)
+
+
+def _finished(hyperconverged: Object, made: Object, conditions: list[Object], several_workers: bool, now: str) -> Object:
+    generation = hyperconverged["metadata"].get("generation", 1)
+    if any(unsafe_modifications(hyperconverged).values()):
+        conditions = with_condition(conditions, "TaintedConfiguration", "True", now, reason=_TAINTED[0], message=_TAINTED[1])
+    else:
+        conditions = [entry for entry in conditions if entry["type"] != "TaintedConfiguration"]
+    made["conditions"] = sorted(({**entry, "observedGeneration": generation} for entry in conditions), key=_order)
+    made["observedGeneration"] = generation
+    made["systemHealthStatus"] = health(made["conditions"])
+    made["infrastructureHighlyAvailable"] = several_workers
     return made
 
 
@@ -156,7 +166,7 @@ def health(conditions: list[Object]) -> str:
 
 
 def _order(entry: Object) -> int:
-    return ("ReconcileComplete", "Available", "Progressing", "Degraded", "Upgradeable", "TaintedConfiguration").index(entry["type"])
+    return (*_KINDS, "TaintedConfiguration").index(entry["type"])
 
 
 def operator_condition(version: str, upgrading: bool, now: str) -> Object:
