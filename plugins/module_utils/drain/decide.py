@@ -67,8 +67,13 @@ class Memory:
     """Migrations that were made and not seen yet: name and when."""
     failed_at: dict[str, float] = field(default_factory=dict)
     """When a failed migration was first seen, by uid."""
-    busy: set[str] = field(default_factory=set)
-    """Pods about which a request is under way."""
+    busy: dict[str, Verb] = field(default_factory=dict)
+    """Pods about which a request is under way, and which."""
+
+    @property
+    def starting(self) -> int:
+        """Migrations that were asked for and are not seen yet."""
+        return len(self.made) + sum(1 for verb in self.busy.values() if verb in (Verb.MIGRATE, Verb.MARK))
 
 
 @dataclass
@@ -125,7 +130,9 @@ def decide(view: View, memory: Memory, request: Request, run: str, slots: int, n
             decision.left.append(one)
         else:
             decision.pending.append(_with_history(one, tried, memory, request))
-    _forget(view, memory, tried, now)
+    for found in tried.values():
+        for failure in found.failures:
+            memory.failed_at.setdefault(failure["metadata"]["uid"], now)
     decision.moving = {one.fate.vmi for one in decision.pending if one.fate.vmi and _moves(one.fate.vmi, view, memory, tried)}
     _start_moves(decision, view, memory, request, tried, slots, now)
     _restart(decision, memory, now)
@@ -149,12 +156,10 @@ def _with_history(one: Standing, tried: t.Mapping[Key, Attempts], memory: Memory
     return one
 
 
-def _forget(view: View, memory: Memory, tried: t.Mapping[Key, Attempts], now: float) -> None:
-    seen = {one["metadata"]["name"] for one in view.migrations}
+def forget_seen(memory: Memory, migrations: t.Iterable[Json], now: float) -> None:
+    """Migrations that are seen by now need not be remembered, and one that never shows up was not made."""
+    seen = {one["metadata"]["name"] for one in migrations}
     memory.made = {key: (name, at) for key, (name, at) in memory.made.items() if name not in seen and now - at < _UNSEEN}
-    for found in tried.values():
-        for failure in found.failures:
-            memory.failed_at.setdefault(failure["metadata"]["uid"], now)
 
 
 def _moves(key: Key, view: View, memory: Memory, tried: t.Mapping[Key, Attempts]) -> bool:
@@ -218,6 +223,9 @@ def _may_ask(one: Standing, memory: Memory, decision: Decision, now: float) -> b
     known = memory.trying.get(uid, Trying())
     if uid in memory.busy or known.accepted:
         return False
+    if one.fate.way is Way.REMOVE and known.code == "marked":
+        # What was asked before concerned the VM, which has left.
+        return True
     if known.next_at > now:
         decision.wake = min(decision.wake, known.next_at)
         return False

@@ -108,7 +108,7 @@ def _launcher(pod: Json, node: str, around: Around, request: Request) -> Fate:
     key = instance_key(pod)
     vmi = around.vmis.get(key)
     if vmi is None:
-        return Fate(Way.EVICT, "no_instance", "its VM is gone; what is left is evicted", None)
+        return Fate(Way.WAIT, "leaving", f"VM {'/'.join(key)} is no longer here; its launcher ends", key)
     status = vmi.get("status") or {}
     if status.get("nodeName") != node:
         return Fate(Way.WAIT, "arriving", f"VM {'/'.join(key)} is on its way to this node, or has just left it", key)

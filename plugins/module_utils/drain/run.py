@@ -19,7 +19,7 @@ from .._plan import Change, Listener
 from . import claims
 from .acting import Acting, Done
 from .claims import Claim
-from .decide import Decision, Memory, Standing, View, decide
+from .decide import Decision, Memory, Standing, View, decide, forget_seen
 from .fates import Around, Key, Way, is_launcher
 from .moves import is_ours, keep
 from .progress import Progress
@@ -29,6 +29,8 @@ Json = dict[str, t.Any]
 _BEAT = 1.0
 _WORKERS = 4
 """Requests under way at once: virt-api answers five a second."""
+_USUAL = ("migrates", "leaving", "finished", "terminating", "evicted", "arriving", "marked")
+"""What pods go through when all goes well: nobody need be told."""
 MIGRATIONS = Target(VIRTUAL_MACHINE_INSTANCE_MIGRATIONS, keep=keep)
 SETTINGS = Target(KUBEVIRTS)
 
@@ -162,8 +164,8 @@ class Drainer:
     def _cluster_slots(self) -> int:
         """Migrations that may be started in the whole cluster."""
         active = sum(1 for one in self.following.snapshot.all(MIGRATIONS) if is_active(one) or (is_ours(one) and not is_final(one)))
-        made = sum(len(drain.memory.made) for drain in self.active)
-        return max(0, self._limits.per_cluster - active - made)
+        starting = sum(drain.memory.starting for drain in self.active)
+        return max(0, self._limits.per_cluster - active - starting)
 
     def _view(self, drain: NodeDrain) -> View:
         snapshot = self.following.snapshot
@@ -182,17 +184,18 @@ class Drainer:
             drain.lost = f"the drain was taken over by {found.holder}" if found is not None else "the drain was cancelled"
             return 0
         view = self._view(drain)
+        forget_seen(drain.memory, view.migrations, time.monotonic())
         out_of_node = {key for key, vmi in view.around.vmis.items() if (vmi.get("status") or {}).get("nodeName") == drain.name}
         in_flight = [_as_active(one) for one in view.migrations if is_ours(one) and not is_final(one)]
         others = [one for one in view.migrations if not is_ours(one)]
-        here = free_slots(self._limits, [*in_flight, *others], out_of_node) - len(drain.memory.made)
+        here = free_slots(self._limits, [*in_flight, *others], out_of_node) - drain.memory.starting
         drain.decision = decision = decide(view, drain.memory, self._request, drain.claim.run, max(0, min(here, cluster_slots)), time.monotonic())
         self._note(drain, view, decision)
         if drain.given_up:
             return 0
         started = 0
         for act in decision.acts:
-            drain.memory.busy.add(act.uid)
+            drain.memory.busy[act.uid] = act.verb
             started += act.verb.value in ("migrate", "mark")
             self._acting.ask(drain, act)
         return started
@@ -205,7 +208,7 @@ class Drainer:
             uid = one.pod["metadata"]["uid"]
             known = drain.since.get(uid)
             there[uid] = known if known is not None and known[0] == one.fate.code else (one.fate.code, stamp)
-            if known is not None and known[0] != one.fate.code and one.fate.way is not Way.REMOVE:
+            if known is not None and known[0] != one.fate.code and one.fate.code not in _USUAL:
                 self._progress.standing(drain, one)
         drain.since = there
         for key in decision.moving:
@@ -231,7 +234,7 @@ class Drainer:
     def _take(self, done: Done) -> None:
         """What a request has come to."""
         drain = done.drain
-        drain.memory.busy.discard(done.act.uid)
+        drain.memory.busy.pop(done.act.uid, None)
         if done.change is not None:
             self.changes.append(done.change)
         if done.made and done.act.key is not None:
