@@ -124,9 +124,10 @@ class Engine:
             await self.load()
         left_out.register(self.api.admission)
         kubevirt.register(self.api, self.admin, self.clock, self.sample.namespace)
+        okd.register(self.api, self.sample.namespace)
         self.controllers = [
             *kubernetes.start(self.admin, self.clock, self.served, self.authority.certificate_pem, self.runtime),
-            *okd.start(self.admin, self.clock, self.sample.namespace),
+            *okd.start(self.admin, self.clock, self.sample.namespace, self.api),
             *kubevirt.start(self.admin, self.clock, self.sample.namespace, self.runtime, self.api),
         ]
         await self.server.start()

@@ -32,8 +32,8 @@ class NonResources:
     def __init__(self, tokens: ServiceAccountTokens, git_version: str) -> None:
         self._tokens = tokens
         self._version = dumps(version_document(git_version))
-        self.metrics: t.Callable[[], tuple[str, bytes]] = lambda: ("text/plain; version=0.0.4; charset=utf-8", b"")
-        """What a scrape shows: content type and text."""
+        self.metrics: list[t.Callable[[], bytes]] = []
+        """What a scrape shows, one part after the other, in the Prometheus text format."""
 
     def handle(self, request: Request) -> Response | None:
         """The answer, or None for a path that is not one of these."""
@@ -51,8 +51,7 @@ class NonResources:
         if path == "/openid/v1/jwks":
             return self._keys(request.headers.get("Accept", ""))
         if path == "/metrics":
-            content_type, body = self.metrics()
-            return Response(200, body, _NOSNIFF, content_type)
+            return Response(200, b"".join(part() for part in self.metrics), _NOSNIFF, "text/plain; version=0.0.4; charset=utf-8")
         return None
 
     def _keys(self, accept: str) -> Response:

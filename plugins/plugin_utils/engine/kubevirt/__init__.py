@@ -9,14 +9,15 @@ from ..clock import Clock
 from ..controller import Stoppable
 from ..interface import Cluster
 from ..kubernetes.runtime import Runtime
-from . import metrics, virt_api, virt_controller, virt_handler
+from . import metrics, uninstalling, virt_api, virt_controller, virt_handler
 from .virt_api import pausing
 from .virt_operator import VirtOperator
 
 
 def register(api: ApiServer, cluster: Cluster, clock: Clock, namespace: str) -> None:
-    """Have the API server ask virt-api from now on."""
+    """Have the API server ask virt-api and virt-operator from now on."""
     virt_api.register(api, cluster, clock, namespace)
+    uninstalling.register(api)
 
 
 def start(cluster: Cluster, clock: Clock, namespace: str, runtime: Runtime, api: ApiServer) -> list[Stoppable]:

@@ -4,16 +4,23 @@
 """The parts of OKD that an update of Virtualization goes through."""
 from __future__ import annotations
 
+from ..apiserver.chain import ApiServer
 from ..clock import Clock
 from ..controller import Controller
 from ..interface import Cluster
-from . import olm
+from . import hyperconverged, olm
 from .hyperconverged import HyperConverged
 
 
-def start(cluster: Cluster, clock: Clock, namespace: str) -> list[Controller]:
+def register(api: ApiServer, namespace: str) -> None:
+    """Have the API server ask the webhooks of the HyperConverged's operator, installed in the namespace, from now on."""
+    hyperconverged.register(api, namespace)
+
+
+def start(cluster: Cluster, clock: Clock, namespace: str, api: ApiServer) -> list[Controller]:
     """Start OLM, and the operator of the HyperConverged in its namespace; the given cluster is only used to take on identities."""
     operator = HyperConverged(namespace)
     controllers = [*olm.start(cluster, clock), operator]
+    hyperconverged.metrics.register(api, namespace, operator.overwritten)
     operator.start(cluster.as_service_account(namespace, "hyperconverged-cluster-operator"), clock)
     return controllers

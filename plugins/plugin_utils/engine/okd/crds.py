@@ -107,6 +107,14 @@ def openshift() -> list[Object]:
     return [definition.to_object() for definition in table]
 
 
+def _certificates() -> Object:
+    default = {"ca": {"duration": "48h0m0s", "renewBefore": "24h0m0s"}, "server": {"duration": "24h0m0s", "renewBefore": "12h0m0s"}}
+    parts = {
+        part: {**obj({name: text(default=value) for name, value in values.items()}), "default": values} for part, values in default.items()
+    }
+    return {**obj(parts), "default": default}
+
+
 def hyperconverged(release: str) -> Object:
     """The HyperConverged kind of release "1.14" or "1.15"."""
     live_migration = {
@@ -135,9 +143,7 @@ def hyperconverged(release: str) -> Object:
     }
     serial_console = release == "1.14"
     spec = obj({
-        "certConfig": {**OPEN, "default": {
-            "ca": {"duration": "48h0m0s", "renewBefore": "24h0m0s"}, "server": {"duration": "24h0m0s", "renewBefore": "12h0m0s"},
-        }},
+        "certConfig": _certificates(),
         "evictionStrategy": text(enum=["None", "LiveMigrate", "LiveMigrateIfPossible", "External"]),
         "featureGates": {**OPEN, "default": {}},
         "higherWorkloadDensity": {

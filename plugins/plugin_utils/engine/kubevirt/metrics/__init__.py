@@ -12,13 +12,11 @@ from ...interface import Object, Ref
 from ..virt_controller.phases import MIGRATIONS, VIRTUAL_MACHINE_INSTANCES
 from ..virt_handler.transfers import Transfers
 from . import families
-from .text import CONTENT_TYPE, exposition
-
-_HYPERCONVERGEDS = Ref("hco.kubevirt.io", "v1beta1", "hyperconvergeds")
+from .text import exposition
 
 
 def register(api: ApiServer, clock: Clock, transfers: Transfers) -> None:
-    """Have the API server answer /metrics from now on, to whoever RBAC lets ask for that path."""
+    """Have the API server show them at /metrics from now on, to whoever RBAC lets ask for that path."""
 
     def stored(ref: Ref) -> list[Object]:
         return [one.value for one in api.store.list((ref.group, ref.plural))]
@@ -27,13 +25,13 @@ def register(api: ApiServer, clock: Clock, transfers: Transfers) -> None:
         for (namespace, name), transfer, progress in transfers.progress(clock.monotonic()):
             yield namespace, name, transfer.source, progress
 
-    def scrape() -> tuple[str, bytes]:
+    def scrape() -> bytes:
         migrations = stored(MIGRATIONS)
         names = {one["metadata"]["uid"]: one["metadata"]["name"] for one in migrations}
         made = [
             *families.of_migrations(migrations), *families.of_copies(moving()),
-            *families.of_instances(stored(VIRTUAL_MACHINE_INSTANCES), names), *families.of_hyperconverged(stored(_HYPERCONVERGEDS)),
+            *families.of_instances(stored(VIRTUAL_MACHINE_INSTANCES), names),
         ]
-        return CONTENT_TYPE, exposition(made)
+        return exposition(made)
 
-    api.nonresources.metrics = scrape
+    api.nonresources.metrics.append(scrape)

@@ -127,19 +127,3 @@ def _about(vmi: Object) -> Labels:
         "guest_os_name": system.get("name", ""), "guest_os_version_id": system.get("versionId", ""),
         "guest_os_arch": (vmi["spec"].get("architecture") or ""), "eviction_strategy": vmi["spec"].get("evictionStrategy") or none,
     }
-
-
-def of_hyperconverged(found: t.Sequence[Object]) -> list[Family]:
-    """Source: HCO pkg/monitoring/hyperconverged/metrics, v1.15.0."""
-    exists = Family("kubevirt_hco_hyperconverged_cr_exists", "Is the HyperConverged custom resource exists (1) or not (0)")
-    exists.add(int(bool(found)))
-    unsafe = Family("kubevirt_hco_unsafe_modifications", "Count of unsafe modifications in the HyperConverged annotations")
-    health = Family("kubevirt_hco_system_health_status", "Indicates whether the system health status is healthy (0), warning (1), or error (2)")
-    for hyperconverged in found:
-        for annotation in hyperconverged["metadata"].get("annotations") or ():
-            if annotation.endswith("/jsonpatch"):
-                unsafe.add(1, annotation_name=annotation)
-        level = {"healthy": 0, "warning": 1, "error": 2}.get((hyperconverged.get("status") or {}).get("systemHealthStatus", ""))
-        if level is not None:
-            health.add(level)
-    return [exists, unsafe, health]

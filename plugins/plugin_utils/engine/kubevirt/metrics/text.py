@@ -11,7 +11,6 @@ import dataclasses
 import math
 import typing as t
 
-CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 Labels = dict[str, str]
 
 

@@ -4,7 +4,9 @@
 """The HyperConverged: its operator, and what its webhooks make of it."""
 from __future__ import annotations
 
+from . import metrics
+from .admission import register
 from .controller import HyperConverged
 from .names import HYPERCONVERGEDS, NAME
 
-__all__ = ["HYPERCONVERGEDS", "NAME", "HyperConverged"]
+__all__ = ["HYPERCONVERGEDS", "NAME", "HyperConverged", "metrics", "register"]

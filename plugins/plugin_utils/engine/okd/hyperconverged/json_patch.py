@@ -14,7 +14,7 @@ from ...apiserver.patches import json_patch
 from ...errors import StatusError
 from ...interface import Object
 
-_TYPES = {dict: "object", str: "string", bool: "bool", int: "number", float: "number"}
+_TYPES: dict[type, str] = {dict: "object", str: "string", bool: "bool", int: "number", float: "number"}
 _PARENT_MISSING = {
     "add": 'add operation does not apply: doc is missing path: "{path}"', "remove": 'remove operation does not apply: doc is missing path: "{path}"',
     "replace": "replace operation does not apply: doc is missing path: {path}", "test": "test operation does not apply: is missing path: {path}",

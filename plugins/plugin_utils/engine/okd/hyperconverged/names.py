@@ -18,7 +18,7 @@ PATCHES = (
 """The annotations of a HyperConverged that patch the objects made from it. Source: HCO controllers/common/consts.go."""
 
 
-def annotations(hyperconverged: Object) -> dict[str, str]:
+def annotations_of(hyperconverged: Object) -> dict[str, str]:
     found: dict[str, str] = hyperconverged["metadata"].get("annotations") or {}
     return found
 

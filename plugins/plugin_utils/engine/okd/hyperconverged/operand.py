@@ -14,7 +14,7 @@ from ...interface import Object
 from ...store.stored import copy_json
 from . import json_patch
 from .json_patch import BrokenPatch
-from .names import KUBEVIRT_NAME, KUBEVIRT_PATCH, PATCHES, annotations
+from .names import KUBEVIRT_NAME, KUBEVIRT_PATCH, PATCHES, annotations_of
 
 LIVE_MIGRATION = (
     "allowAutoConverge", "allowPostCopy", "bandwidthPerMigration", "completionTimeoutPerGiB", "network", "parallelMigrationsPerCluster",
@@ -53,7 +53,7 @@ def kubevirt(hyperconverged: Object, version: str, kubevirt_version: str) -> Obj
             "workloadUpdateStrategy": {key: value for key, value in update.items() if value is not None},
         },
     }
-    patch = annotations(hyperconverged).get(KUBEVIRT_PATCH)
+    patch = annotations_of(hyperconverged).get(KUBEVIRT_PATCH)
     if patch is not None:
         try:
             made = _decoded(json_patch.applied(copy_json(made), json_patch.of_spec(patch)), kubevirt_version)
@@ -79,9 +79,9 @@ def _configuration(spec: Object) -> Object:
 def check_other_patches(hyperconverged: Object) -> None:
     """Raises BrokenPatch for the first patch of an object that is not made here which could be applied to no object."""
     for name in PATCHES:
-        if name != KUBEVIRT_PATCH and name in annotations(hyperconverged):
+        if name != KUBEVIRT_PATCH and name in annotations_of(hyperconverged):
             try:
-                json_patch.of_spec(annotations(hyperconverged)[name])
+                json_patch.of_spec(annotations_of(hyperconverged)[name])
             except BrokenPatch as error:
                 raise _broken(name, error) from error
 
@@ -147,7 +147,8 @@ def type_problem(value: t.Any, kind: str) -> str:
 def _json_type(value: t.Any) -> str:
     if isinstance(value, bool):
         return "bool"
-    return {list: "array", dict: "object", str: "string"}.get(type(value), "number")
+    names: dict[type, str] = {list: "array", dict: "object", str: "string"}
+    return names.get(type(value), "number")
 
 
 def drifted(current: Object, wanted: Object) -> bool:

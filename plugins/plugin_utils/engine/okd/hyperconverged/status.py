@@ -13,7 +13,7 @@ from ...interface import Object
 from ..olm.objects import condition, with_condition
 from . import json_patch
 from .json_patch import BrokenPatch
-from .names import KUBEVIRT_NAME, PATCHES, annotations
+from .names import KUBEVIRT_NAME, PATCHES, annotations_of
 
 _Put = t.Callable[[str, str, str, str], None]
 _DONE = ("ReconcileCompleted", "Reconcile completed successfully")
@@ -53,7 +53,7 @@ def unsafe_modifications(hyperconverged: Object) -> dict[str, int]:
     made = {}
     for name in PATCHES:
         try:
-            made[name] = len(json_patch.decode(annotations(hyperconverged).get(name, "[]")))
+            made[name] = len(json_patch.decode(annotations_of(hyperconverged).get(name, "[]")))
         except BrokenPatch:
             made[name] = 0
     return made
