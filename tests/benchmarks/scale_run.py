@@ -32,7 +32,7 @@ LOOK = 5.0
 
 
 class RollingDrain:
-    """Cordons each node, evicts its VMs as long as there are any, and gives it back; nodes still to come are made unattractive."""
+    """Cordons nodes, evicts their VMs as long as there are any, and gives them back; nodes still to come are made unattractive."""
 
     def __init__(self, engine: Engine) -> None:
         self._engine, self._admin = engine, engine.admin
@@ -48,18 +48,19 @@ class RollingDrain:
                 await self._admin.patch(ref, one["metadata"]["name"], patch, one["metadata"]["namespace"])
 
     async def run(self, names: Sequence[str]) -> None:
-        left = list(names)
         for name in names:
             await self._admin.patch(NODES, name, {"spec": {"taints": [STILL_TO_COME]}})
-
-        async def work() -> None:
-            while left:
-                await self._drain(left.pop(0))
-
-        await asyncio.gather(*(work() for dummy in range(IN_PARALLEL // PER_NODE)))
+        at_once = IN_PARALLEL // PER_NODE
+        for start in range(0, len(names), at_once):
+            # A wave at a time: nodes given back one by one would draw every VM of the others to themselves.
+            wave = names[start:start + at_once]
+            for name in wave:
+                await self._admin.patch(NODES, name, {"spec": {"unschedulable": True, "taints": None}})
+            await asyncio.gather(*(self._drain(name) for name in wave))
+            for name in wave:
+                await self._admin.patch(NODES, name, {"spec": {"unschedulable": None}})
 
     async def _drain(self, node: str) -> None:
-        await self._admin.patch(NODES, node, {"spec": {"unschedulable": True, "taints": None}})
         while True:
             found = await self._admin.list(PODS, field_selector=f"spec.nodeName={node}", label_selector="kubevirt.io=virt-launcher")
             if not found.items:
@@ -67,7 +68,6 @@ class RollingDrain:
             for pod in found.items:
                 await self._evict(pod["metadata"])
             await self._engine.clock.sleep(LOOK)
-        await self._admin.patch(NODES, node, {"spec": {"unschedulable": None}})
 
     async def _evict(self, metadata: dict[str, Any]) -> None:
         name, namespace = metadata["name"], metadata["namespace"]

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import collections
 import dataclasses
-import functools
 import json
 import typing as t
 
@@ -38,6 +37,8 @@ def item_element(shape: Shape, item: t.Any) -> str:
 
 
 def _dumps(value: t.Any) -> str:
+    if type(value) is str and value.isascii() and value.isprintable() and '"' not in value and "\\" not in value:
+        return f'"{value}"'
     return json.dumps(value, separators=(",", ":"), ensure_ascii=False)
 
 
@@ -167,26 +168,89 @@ def _decode(tree: Object, path: Path, found: Paths) -> None:
 
 
 def encode_fields(paths: t.Iterable[Path]) -> Object:
-    """A set of paths as FieldsV1, sorted as the real server does. The same object for the same paths, and never to be changed."""
-    return _encoded(frozenset(paths))
+    """A set of paths as FieldsV1, sorted as the real server does."""
+    return with_paths({}, frozenset(paths))
 
 
-@functools.lru_cache(maxsize=4000)
-def _encoded(paths: frozenset[Path]) -> Object:
-    tree: Object = {}
-    for path in sorted(paths):
-        node = tree
-        for element in path:
-            node = node.setdefault(element, {})
-        node["."] = {}
-    return _without_leaf_marks(tree)
+def with_paths(tree: Object, paths: frozenset[Path]) -> Object:
+    """FieldsV1 with these paths added. The same object for the same tree and paths, and never to be changed."""
+    return _edited(tree, paths, _added)
 
 
-def _without_leaf_marks(tree: Object) -> Object:
-    if tree.keys() == {"."}:
+def without_paths(tree: Object, paths: frozenset[Path]) -> Object:
+    """FieldsV1 without these paths; see with_paths."""
+    return _edited(tree, paths, _removed)
+
+
+_Edit = t.Callable[[Object, t.Collection[Path], int], Object | None]
+_EDITED_LIMIT = 4000
+_EMPTY: Object = {}
+_edits: collections.OrderedDict[tuple[int, frozenset[Path], _Edit], tuple[Object, Object]] = collections.OrderedDict()
+"""What edits of trees came to, by identity: thousands of objects of one kind are changed in the same way, and share what comes of it."""
+
+
+def _edited(tree: Object, paths: frozenset[Path], edit: _Edit) -> Object:
+    tree = tree or _EMPTY
+    key = id(tree), paths, edit
+    known = _edits.get(key)
+    if known is not None and known[0] is tree:
+        return known[1]
+    made = edit(tree, paths, 0) or {}
+    _edits[key] = tree, made
+    if len(_edits) > _EDITED_LIMIT:
+        _edits.popitem(last=False)
+    return made
+
+
+def _below(paths: t.Iterable[Path], depth: int) -> tuple[bool, dict[str, list[Path]]]:
+    """Whether a path ends here, and the others by their next element."""
+    ends, further = False, dict[str, list[Path]]()
+    for path in paths:
+        if len(path) == depth:
+            ends = True
+        else:
+            further.setdefault(path[depth], []).append(path)
+    return ends, further
+
+
+def _added(node: Object, paths: t.Collection[Path], depth: int) -> Object:
+    ends, further = _below(paths, depth)
+    children = {element: below for element, below in node.items() if element != "."}
+    # "." first, as it sorts before "f:"; what has no children is a member without saying so.
+    member = ends or "." in node
+    for element, some in further.items():
+        before = children.get(element)
+        if before is None:
+            children[element] = _made(some, depth + 1)
+        else:
+            children[element] = _added(before if before else {".": {}}, some, depth + 1)
+    if not children:
         return {}
-    # "." comes first, as it sorts before "f:".
-    return {element: _without_leaf_marks(below) if below else {} for element, below in sorted(tree.items())}
+    ordered = dict(sorted(children.items())) if further else children
+    return {".": {}, **ordered} if member else ordered
+
+
+def _made(paths: t.Collection[Path], depth: int) -> Object:
+    ends, further = _below(paths, depth)
+    children = {element: _made(further[element], depth + 1) for element in sorted(further)}
+    return {".": {}, **children} if ends and children else children
+
+
+def _removed(node: Object, paths: t.Collection[Path], depth: int) -> Object | None:
+    """None when nothing of it is left."""
+    ends, further = _below(paths, depth)
+    member = not ends and (not node or "." in node) and depth > 0
+    children = {element: below for element, below in node.items() if element != "."}
+    for element, some in further.items():
+        if element in children:
+            left = _removed(children[element], some, depth + 1)
+            if left is None:
+                del children[element]
+            else:
+                children[element] = left
+    if not children:
+        return {} if member else None
+    return {".": {}, **children} if member else children
 
 
 class Manager(t.NamedTuple):
@@ -216,11 +280,17 @@ class Owned:
 
     def lose(self, paths: t.AbstractSet[Path]) -> None:
         if not self.paths.isdisjoint(paths):
-            self.paths, self.tree = self.paths - paths, None
+            self._become(self.paths - paths, without_paths, frozenset(self.paths & paths))
 
     def gain(self, paths: t.AbstractSet[Path]) -> None:
         if not paths <= self.paths:
-            self.paths, self.tree = self.paths | paths, None
+            self._become(self.paths | paths, with_paths, frozenset(paths - self.paths))
+
+    def _become(self, paths: t.AbstractSet[Path], edit: t.Callable[[Object, frozenset[Path]], Object], changed: frozenset[Path]) -> None:
+        if self.tree is not None or not self.paths:
+            self.tree = edit(self.tree or {}, changed)
+            _remember(self.tree, frozenset(paths))
+        self.paths = paths
 
 
 Managers = dict[Manager, Owned]

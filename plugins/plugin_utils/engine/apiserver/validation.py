@@ -90,7 +90,7 @@ def validate_create(kind: Kind, obj: Object) -> list[Cause]:
 
 def validate_update(kind: Kind, obj: Object, old: Object) -> list[Cause]:
     """Everything that is wrong with an object that takes the place of an old one. Parts that are the same were right before."""
-    causes = _metadata_causes(kind, obj.get("metadata") or {})
+    causes = _metadata_causes(kind, obj.get("metadata") or {}, old.get("metadata") or {})
     causes += _body_causes(kind, obj, same_parts(obj, old))
     if not kind.custom:
         causes += kind_validation.update_causes(kind, obj, old)
@@ -105,7 +105,8 @@ def _body_causes(kind: Kind, obj: Object, kept: frozenset[str] = frozenset()) ->
     return schema.validate(schema.without(kind.schema, kept), {key: value for key, value in obj.items() if key not in kept} if kept else obj)
 
 
-def _metadata_causes(kind: Kind, metadata: Object) -> list[Cause]:
+def _metadata_causes(kind: Kind, metadata: Object, old: Object | None = None) -> list[Cause]:
+    known = old or {}
     causes = []
     rule = _NAME_RULES.get(kind.resource, names.dns_1123_subdomain)
     generate, name = metadata.get("generateName") or "", metadata.get("name") or ""
@@ -119,12 +120,16 @@ def _metadata_causes(kind: Kind, metadata: Object) -> list[Cause]:
         causes += [invalid_value("metadata.name", name, text) for text in rule(name)]
     if kind.namespaced and not metadata.get("namespace"):
         causes.append(required_value("metadata.namespace"))
-    causes += label_causes(metadata.get("labels") or {}, "metadata.labels")
-    causes += _annotation_causes(metadata.get("annotations") or {})
-    causes += _owner_causes(metadata.get("ownerReferences") or [])
+    for key, rule_of in (("labels", _label_causes), ("annotations", _annotation_causes), ("ownerReferences", _owner_causes)):
+        if (value := metadata.get(key)) and value != known.get(key):
+            causes += rule_of(value)
     for finalizer in metadata.get("finalizers") or ():
         causes += [invalid_value("metadata.finalizers", finalizer, text) for text in names.qualified_name(finalizer)]
     return causes
+
+
+def _label_causes(labels: t.Mapping[str, str]) -> list[Cause]:
+    return label_causes(labels, "metadata.labels")
 
 
 def label_causes(labels: t.Mapping[str, str], field: str) -> list[Cause]:

@@ -53,7 +53,7 @@ class Subscription:
             self.close()
             return
         self._buffer.append(event)
-        self._awake()
+        self.wake()
 
     @property
     def closed(self) -> bool:
@@ -64,9 +64,10 @@ class Subscription:
         if not self._closed:
             self._closed = True
             self._owner.subscriptions.discard(self)
-            self._awake()
+            self.wake()
 
-    def _awake(self) -> None:
+    def wake(self) -> None:
+        """Let next() return, with nothing if nothing has happened."""
         if self._wake is not None and not self._wake.done():
             self._wake.set_result(None)
 
@@ -78,14 +79,19 @@ class Subscription:
         return self
 
     async def __anext__(self) -> StoreEvent:
-        while not self._buffer:
-            if self._behind:
-                raise Expired("the reader of this watch fell behind")
-            if self._closed:
+        while (event := await self.next()) is None:
+            if self._closed and not self._buffer and not self._behind:
                 raise StopAsyncIteration
+        return event
+
+    async def next(self) -> StoreEvent | None:
+        """The next event; None when it was closed or woken before there was one. Raises Expired."""
+        if not self._buffer and not self._closed:
             self._wake = asyncio.get_running_loop().create_future()
             await self._wake
-        return self._buffer.popleft()
+        if self._behind and not self._buffer:
+            raise Expired("the reader of this watch fell behind")
+        return self.poll()
 
 
 class _Log:

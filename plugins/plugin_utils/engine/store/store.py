@@ -137,6 +137,8 @@ class Store:
     def __init__(self, journal: Journal | None = None) -> None:
         """Take over what the journal holds, with what happened since its last compaction. Raises journal.Damaged, OSError."""
         self._tables: dict[ResourceKey, _Table] = {}
+        self.observers: list[t.Callable[[StoreEvent], None]] = []
+        """Called with every write from now on, in order, before it returns."""
         self._journal = journal
         recovered = journal.recover(_sharing(Sharing())) if journal is not None else Recovered([], 0, [])
         self._version = recovered.version
@@ -277,7 +279,10 @@ class Store:
             table.remove(stored.namespace, stored.name)
         else:
             table.put(stored)
-        self._history.add(StoreEvent(event, stored, previous, stored.version))
+        happened = StoreEvent(event, stored, previous, stored.version)
+        self._history.add(happened)
+        for observer in self.observers:
+            observer(happened)
 
     def _everything(self) -> t.List[Stored]:  # noqa: UP006
         return [one for key in self.resources() for one in self.list(key)]
