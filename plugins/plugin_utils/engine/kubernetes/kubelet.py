@@ -10,9 +10,10 @@ from __future__ import annotations
 import asyncio
 import typing as t
 
-from ..controller import Controller
+from ..controller import Controller, EventRecorder, Informer
+from ..errors import StatusError
 from ..interface import NODES, PODS, Cluster, Object
-from . import pods
+from . import pod_networks, pods
 from .runtime import Runtime
 
 SECONDS_TO_START = 2.0
@@ -36,9 +37,12 @@ class Kubelet(Controller):
         self._addresses = 0
         self._starting: dict[str, float] = {}
         self._stopping: dict[str, float] = {}
+        self._detached: set[tuple[str, str]] = set()
+        self._networks: Informer | None = None
         self._timers: dict[str, tuple[float, asyncio.Task[None] | None]] = {}
 
     def setup(self) -> None:
+        self._multus = EventRecorder(self.cluster, self.clock, "multus")
         self._nodes = self.informer(NODES)
         self._pods = self.informer(PODS)
         self._pods.add_index("node", _node)
@@ -50,6 +54,7 @@ class Kubelet(Controller):
     def _changed(self, event: str, pod: Object, _before: Object | None) -> None:
         if event == "DELETED":
             uid = pod["metadata"]["uid"]
+            self._detached.discard((pod["metadata"]["namespace"], pod["metadata"]["name"]))
             self._starting.pop(uid, None)
             self._stopping.pop(uid, None)
             self._stop_timer(uid)
@@ -102,6 +107,8 @@ class Kubelet(Controller):
         left = self._starting[uid] - now
         if left > 0:
             return left
+        if not await self._attached(pod):
+            return None
         if not (pod.get("status") or {}).get("containerStatuses"):
             # What was written has not been seen yet.
             return None
@@ -109,6 +116,33 @@ class Kubelet(Controller):
         del self._starting[uid]
         self._runtime.started(pod)
         return None
+
+    async def _attached(self, pod: Object) -> bool:
+        """Whether the pod's further networks are there; its containers are not made before."""
+        key, wanted = (pod["metadata"]["namespace"], pod["metadata"]["name"]), pod_networks.networks(pod)
+        if not wanted:
+            return True
+        if self._networks is None:
+            self._networks = self.informer(pod_networks.NETWORK_ATTACHMENT_DEFINITIONS)
+            self._networks.add_handler(self._network_changed)
+            self._networks.start()
+        self._detached.add(key)
+        for namespace, name in wanted:
+            try:
+                await self.cluster.get(pod_networks.NETWORK_ATTACHMENT_DEFINITIONS, name, namespace)
+            except StatusError as error:
+                if error.code != 404:
+                    raise
+                await self._multus.event(pod, "Warning", "NoNetworkFound", pod_networks.not_found(namespace, name))
+                return False
+        self._detached.discard(key)
+        return True
+
+    def _network_changed(self, event: str, _network: Object, _before: Object | None) -> None:
+        """A network that is missed may have come."""
+        if event == "ADDED":
+            for key in self._detached:
+                self.queue.add(key)
 
     async def _exited(self, pod: Object, code: int) -> float | None:
         """Containers ended by themselves: they run again where the pod says so."""

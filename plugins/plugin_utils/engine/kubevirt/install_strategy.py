@@ -26,6 +26,9 @@ REGISTRY = "quay.io/kubevirt"
 MANAGED_BY = "app.kubernetes.io/managed-by"
 OPERATOR = "virt-operator"
 VERSION_ANNOTATION = "kubevirt.io/install-strategy-version"
+IDENTIFIER_ANNOTATION = "kubevirt.io/install-strategy-identifier"
+NETWORKS_ANNOTATION = "k8s.v1.cni.cncf.io/networks"
+_MIGRATION_INTERFACE = "migration0"
 
 
 @functools.cache
@@ -38,17 +41,27 @@ def known(version: str) -> bool:
     return version in VERSIONS
 
 
-def deployment_id(version: str) -> str:
-    """KubeVirt's identifier of an installation's configuration: a SHA-1 in hexadecimal."""
-    return hashlib.sha1(f"{REGISTRY} {version}".encode(), usedforsecurity=False).hexdigest()
+def deployment_id(version: str, migration_network: str = "") -> str:
+    """KubeVirt's identifier of an installation's configuration: a SHA-1 in hexadecimal.
+
+    Source: pkg/virt-operator/util/config.go (generateInstallStrategyID).
+    """
+    configured = f"{REGISTRY} {version} {migration_network}" if migration_network else f"{REGISTRY} {version}"
+    return hashlib.sha1(configured.encode(), usedforsecurity=False).hexdigest()
 
 
-def required_metadata(version: str) -> tuple[dict[str, str], dict[str, str]]:
+def migration_network(kubevirt: Object) -> str:
+    """The NetworkAttachmentDefinition that the KubeVirt object wants migrations to use; empty for the pod network."""
+    migrations = ((kubevirt.get("spec") or {}).get("configuration") or {}).get("migrations") or {}
+    return str(migrations.get("network") or "")
+
+
+def required_metadata(version: str, identifier: str) -> tuple[dict[str, str], dict[str, str]]:
     """The labels and annotations that virt-operator puts on everything it installs."""
     labels = {MANAGED_BY: OPERATOR, "app.kubernetes.io/component": "kubevirt"}
     annotations = {
         VERSION_ANNOTATION: version, "kubevirt.io/install-strategy-registry": REGISTRY,
-        "kubevirt.io/install-strategy-identifier": deployment_id(version),
+        IDENTIFIER_ANNOTATION: identifier,
     }
     return labels, annotations
 
@@ -58,6 +71,7 @@ class InstallStrategy:
     """The objects of one version for one namespace, in the order in which virt-operator writes them."""
 
     version: str
+    identifier: str
     custom_resource_definitions: tuple[Object, ...]
     service_accounts: tuple[Object, ...]
     cluster_roles: tuple[Object, ...]
@@ -87,32 +101,35 @@ def operator_role(version: str, namespace: str) -> Object:
 
 
 @functools.cache
-def strategy(version: str, namespace: str) -> InstallStrategy:
+def strategy(version: str, namespace: str, migration_network: str = "") -> InstallStrategy:
     """Raises KeyError for a version that is not known."""
     if not known(version):
         raise KeyError(version)
     data = _data(version)
+    identifier = deployment_id(version, migration_network)
 
     def made(kind: str, entries: t.Iterable[Object], namespaced: bool) -> tuple[Object, ...]:
-        return tuple(_required(version, _object(kind, entry, namespace if namespaced else "", _RBAC, namespace)) for entry in entries)
+        return tuple(_required(version, identifier, _object(kind, entry, namespace if namespaced else "", _RBAC, namespace)) for entry in entries)
 
     accounts = [{"name": name, "labels": {"kubevirt.io": ""}} for name in data["service_accounts"]]
     return InstallStrategy(
         version=version,
+        identifier=identifier,
         custom_resource_definitions=tuple(
-            _required(version, {**definition, "metadata": {**definition["metadata"], "labels": {"kubevirt.io": ""}}})
+            _required(version, identifier, {**definition, "metadata": {**definition["metadata"], "labels": {"kubevirt.io": ""}}})
             for definition in crds.definitions(version) if definition["spec"]["names"]["kind"] != "KubeVirt"
         ),
-        service_accounts=tuple(_required(version, _object("ServiceAccount", entry, namespace, "v1")) for entry in accounts),
+        service_accounts=tuple(_required(version, identifier, _object("ServiceAccount", entry, namespace, "v1")) for entry in accounts),
         cluster_roles=made("ClusterRole", data["cluster_roles"], False),
         cluster_role_bindings=made("ClusterRoleBinding", data["cluster_role_bindings"], False),
         roles=made("Role", data["roles"], True),
         role_bindings=made("RoleBinding", data["role_bindings"], True),
-        services=tuple(_required(version, service) for service in _services(namespace)),
-        webhooks=tuple(_required(version, webhook) for webhook in _webhooks(namespace)),
-        daemon_sets=(_required(version, _workload("DaemonSet", "virt-handler", version, namespace)),),
+        services=tuple(_required(version, identifier, service) for service in _services(namespace)),
+        webhooks=tuple(_required(version, identifier, webhook) for webhook in _webhooks(namespace)),
+        daemon_sets=(_installed(version, identifier, _workload("DaemonSet", "virt-handler", version, namespace, migration_network)),),
         deployments=tuple(
-            _required(version, _workload("Deployment", name, version, namespace)) for name in ("virt-controller", "virt-exportproxy", "virt-api")
+            _installed(version, identifier, _workload("Deployment", name, version, namespace))
+            for name in ("virt-controller", "virt-exportproxy", "virt-api")
         ),
     )
 
@@ -132,8 +149,15 @@ def _object(kind: str, entry: Object, namespace: str, api_version: str, subjects
     return made
 
 
-def _required(version: str, made: Object) -> Object:
-    labels, annotations = required_metadata(version)
+def _installed(version: str, identifier: str, workload: Object) -> Object:
+    """A workload whose pods carry what it carries: they are renewed with the configuration, whatever it changes in them."""
+    made = _required(version, identifier, workload)
+    template = _required(version, identifier, made["spec"]["template"])
+    return {**made, "spec": {**made["spec"], "template": template}}
+
+
+def _required(version: str, identifier: str, made: Object) -> Object:
+    labels, annotations = required_metadata(version, identifier)
     metadata = made["metadata"]
     return {
         **made,
@@ -183,13 +207,16 @@ def _webhooks(namespace: str) -> list[Object]:
     return made
 
 
-def _workload(kind: str, name: str, version: str, namespace: str) -> Object:
+def _workload(kind: str, name: str, version: str, namespace: str, migration_network: str = "") -> Object:
+    """Source: pkg/virt-operator/resource/generate/components/{daemonsets,deployments}.go."""
     labels = {"kubevirt.io": name}
     pod: Object = {
         "serviceAccountName": f"kubevirt-{name.removeprefix('virt-').replace('api', 'apiserver')}",
         "containers": [{"name": name, "image": f"{REGISTRY}/{name}:{version}"}],
     }
     spec: Object = {"selector": {"matchLabels": labels}, "template": {"metadata": {"labels": labels}, "spec": pod}}
+    if migration_network:
+        spec["template"]["metadata"]["annotations"] = {NETWORKS_ANNOTATION: f"{migration_network}@{_MIGRATION_INTERFACE}"}
     if kind == "DaemonSet":
         pod["nodeSelector"] = {"node-role.kubernetes.io/worker": ""}
         spec["updateStrategy"] = {"type": "RollingUpdate", "rollingUpdate": {"maxUnavailable": 1}}

@@ -7,27 +7,39 @@ Source: KubeVirt pkg/virt-operator/util/client.go, pkg/virt-operator/kubevirt.go
 """
 from __future__ import annotations
 
+import json
+
 from ..interface import Object
-from .install_strategy import REGISTRY, deployment_id
+from .install_strategy import REGISTRY, deployment_id, migration_network
 
 _CREATED = ("Created", "True", "AllResourcesCreated", "All resources were created.")
 
 
 def is_current(kubevirt: Object, version: str) -> bool:
-    """Whether the version runs everywhere and nothing else is wanted."""
-    status = kubevirt.get("status") or {}
-    return status.get("observedKubeVirtVersion") == version and status.get("targetKubeVirtVersion") == version and status.get("phase") == "Deployed"
+    """Whether the version runs everywhere, configured as the object asks for, and nothing else is wanted."""
+    status, identifier = kubevirt.get("status") or {}, _identifier(kubevirt, version)
+    wanted = {"KubeVirtVersion": version, "DeploymentID": identifier}
+    same = all(status.get(f"{moment}{name}") == value for moment in ("observed", "target") for name, value in wanted.items())
+    return same and status.get("phase") == "Deployed"
 
 
-def _configuration(version: str) -> str:
-    return f'{{"id":"{deployment_id(version)}","registry":"{REGISTRY}","kubeVirtVersion":"{version}"}}'
+def _identifier(kubevirt: Object, version: str) -> str:
+    return deployment_id(version, migration_network(kubevirt))
+
+
+def _configuration(kubevirt: Object, version: str) -> str:
+    made: Object = {"id": _identifier(kubevirt, version), "registry": REGISTRY, "kubeVirtVersion": version}
+    network = migration_network(kubevirt)
+    if network:
+        made["additionalProperties"] = {"MigrationNetwork": network}
+    return json.dumps(made, separators=(",", ":"))
 
 
 def _target(kubevirt: Object, version: str) -> Object:
     status = dict(kubevirt.get("status") or {})
     status.update({
         "operatorVersion": version, "targetKubeVirtRegistry": REGISTRY, "targetKubeVirtVersion": version,
-        "targetDeploymentConfig": _configuration(version), "targetDeploymentID": deployment_id(version),
+        "targetDeploymentConfig": _configuration(kubevirt, version), "targetDeploymentID": _identifier(kubevirt, version),
         "observedGeneration": kubevirt["metadata"].get("generation", 1), "defaultArchitecture": "amd64",
     })
     return status
@@ -46,7 +58,7 @@ def _conditions(before: list[Object], entries: list[tuple[str, str, str, str]], 
 
 
 def updating(kubevirt: Object, version: str, now: str) -> Object:
-    """While an older version still runs: available, progressing and degraded."""
+    """While an older version, or the same one configured otherwise, still runs: available, progressing and degraded."""
     status = _target(kubevirt, version)
     before = kubevirt["status"]["observedKubeVirtVersion"]
     message = f"Transitioning from previous version {before} with registry {REGISTRY} to target version {version} using registry {REGISTRY}"
@@ -91,7 +103,7 @@ def ready(kubevirt: Object, version: str, now: str) -> Object:
     status = _target(kubevirt, version)
     status.update({
         "phase": "Deployed", "observedKubeVirtRegistry": REGISTRY, "observedKubeVirtVersion": version,
-        "observedDeploymentConfig": _configuration(version), "observedDeploymentID": deployment_id(version),
+        "observedDeploymentConfig": _configuration(kubevirt, version), "observedDeploymentID": _identifier(kubevirt, version),
     })
     entries = [
         _CREATED, ("Available", "True", "AllComponentsReady", "All components are ready."),

@@ -119,7 +119,7 @@ class VirtOperator(Controller):
         version = self._version()
         if not install_strategy.known(version):
             return True
-        wanted = install_strategy.strategy(version, self._namespace).find(obj)
+        wanted = self._plan(version, self._kubevirt() or {}).find(obj)
         return wanted is not None and merged(obj, wanted) is None
 
     def _version(self) -> str:
@@ -132,15 +132,20 @@ class VirtOperator(Controller):
                 return str(entry.get("value") or "")
         return ""
 
+    def _kubevirt(self) -> Object | None:
+        return next((one for one in self._kubevirts.list() if one["metadata"].get("namespace") == self._namespace), None)
+
+    def _plan(self, version: str, kubevirt: Object) -> InstallStrategy:
+        return install_strategy.strategy(version, self._namespace, install_strategy.migration_network(kubevirt))
+
     async def reconcile(self, key: str) -> float | None:
-        version = self._version()
-        kubevirt = next((one for one in self._kubevirts.list() if one["metadata"].get("namespace") == self._namespace), None)
+        version, kubevirt = self._version(), self._kubevirt()
         if kubevirt is None or not install_strategy.known(version):
             return None
-        plan = install_strategy.strategy(version, self._namespace)
         if not is_current(kubevirt, version):
             # The cache may not have heard yet of the update that has just been finished; begun again it would never end.
             kubevirt = await self.cluster.get(KUBEVIRTS, kubevirt["metadata"]["name"], self._namespace)
+        plan = self._plan(version, kubevirt)
         if is_current(kubevirt, version):
             await self._apply_rbac(plan, 0.0)
             await self._delete_leftovers(plan)
@@ -168,7 +173,9 @@ class VirtOperator(Controller):
         # A new installation needs its webhooks first; an update rolls virt-api last. Source: apply/reconcile.go.
         for ref, workload in reversed(workloads) if fresh else workloads:
             if not await self._roll_out(ref, workload):
-                return _POLL
+                # Whoever brings its pods up moves time on; where nobody can, this waits for ever without haste.
+                self.queue.add_after("kubevirt", _POLL, background=True)
+                return None
         await self._status(kubevirt, ready(kubevirt, version, self.clock.timestamp()))
         await self._delete_leftovers(plan)
         return None
@@ -189,9 +196,9 @@ class VirtOperator(Controller):
 
     async def _dump_strategy(self, plan: InstallStrategy) -> None:
         """The job that has the new version write down what it installs."""
-        identifier = install_strategy.deployment_id(plan.version)
+        identifier = plan.identifier
         name = f"kubevirt-install-strategy-{identifier[:5]}"
-        labels, annotations = install_strategy.required_metadata(plan.version)
+        labels, annotations = install_strategy.required_metadata(plan.version, identifier)
         labels = {install_strategy.MANAGED_BY: labels[install_strategy.MANAGED_BY], "kubevirt.io/install-strategy": ""}
         if await self._exists(CONFIG_MAPS, name):
             return
@@ -247,7 +254,14 @@ class VirtOperator(Controller):
         becomes = merged(current, wanted)
         if becomes is None:
             return False
-        if ref in (CUSTOM_RESOURCE_DEFINITIONS, DEPLOYMENTS, DAEMON_SETS, SERVICES):
+        if ref in (DEPLOYMENTS, DAEMON_SETS):
+            # What the template no longer has goes.
+            operations: list[Object] = [{"op": "add", "path": "/spec", "value": becomes["spec"]}]
+            operations += [{"op": "add", "path": f"/metadata/{key}", "value": becomes["metadata"][key]} for key in ("labels", "annotations")]
+            await self.cluster.patch(
+                ref, metadata["name"], operations, metadata.get("namespace", ""), content_type="application/json-patch+json",
+            )
+        elif ref in (CUSTOM_RESOURCE_DEFINITIONS, SERVICES):
             # virt-operator may patch these, not update them.
             patch = {key: becomes[key] for key in ("spec",) if key in becomes}
             patch["metadata"] = {key: becomes["metadata"][key] for key in ("labels", "annotations")}
