@@ -37,6 +37,7 @@ class RollingDrain:
     def __init__(self, engine: Engine) -> None:
         self._engine, self._admin = engine, engine.admin
         self.moved = 0
+        self._marked: set[str] = set()
 
     async def prepare(self) -> None:
         """Limits for a large cluster."""
@@ -66,7 +67,9 @@ class RollingDrain:
             if not found.items:
                 break
             for pod in found.items:
-                await self._evict(pod["metadata"])
+                # Whatever moves already is not asked again: virt-api answers few requests a second.
+                if pod["status"]["phase"] == "Succeeded" or pod["metadata"]["uid"] not in self._marked:
+                    await self._evict(pod["metadata"])
             await self._engine.clock.sleep(LOOK)
 
     async def _evict(self, metadata: dict[str, Any]) -> None:
@@ -79,6 +82,8 @@ class RollingDrain:
             # 429 is how KubeVirt says that the migration is on its way.
             if error.code not in (404, 429, 500):
                 raise
+            if error.code == 429:
+                self._marked.add(metadata["uid"])
 
 
 def _resident() -> float:
