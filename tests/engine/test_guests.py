@@ -4,6 +4,12 @@
 """Guests that start and end: what virt-handler makes of a pod that is asked to end, is killed, or is lost with its node."""
 from __future__ import annotations
 
+import pathlib
+import typing as t
+
+import pytest
+
+from ansible_collections.okd.virt.plugins.plugin_utils.engine.engine import Engine, Options
 from ansible_collections.okd.virt.plugins.plugin_utils.engine.interface import NODES, PODS, Object
 
 from ..support.node_agent import VMIS
@@ -80,3 +86,61 @@ async def test_nodes_beat_in_the_background_and_a_lost_one_falls_silent() -> Non
                for node in (await cluster.engine.admin.list(NODES)).items}
         still = {name for name, beat in beats.items() if beat is not None and now[name] == beat}
         assert still == {"node02"}
+
+
+async def hanging(cluster: Migrating) -> str:
+    """A migration of vm-1 that never ends, of a machine that nobody starts again."""
+    annotations = {"engine.okd.virt/hang-migration": "true"}
+    await cluster.engine.admin.patch(MACHINES, "vm-1", {"metadata": {"annotations": annotations}, "spec": {"runStrategy": "Manual"}}, cluster.namespace)
+    name = await cluster.migrate("vm-1")
+    await cluster.phase(name, "Running")
+    return name
+
+
+async def launchers_run(cluster: Migrating) -> list[str]:
+    found = (await cluster.engine.admin.list(PODS, cluster.namespace, "vm.kubevirt.io/name=vm-1")).items
+    return [pod["metadata"]["name"] for pod in found if pod["status"].get("phase") not in ("Succeeded", "Failed")]
+
+
+@pytest.mark.parametrize("ends", ["crashes", "is shut down"])
+async def test_the_target_of_a_guest_that_ends_while_it_moves_ends_too(ends: str) -> None:
+    async with engine_of("4.19") as cluster:
+        name = await hanging(cluster)
+        pod = await pod_of(cluster, await cluster.instance("vm-1"))
+        if ends == "crashes":
+            cluster.engine.runtime.exited(pod["metadata"]["uid"], 1)
+        else:
+            await cluster.engine.admin.delete(PODS, pod["metadata"]["name"], cluster.namespace)
+        await cluster.phase(name, "Failed")
+
+        async def over() -> bool:
+            return not await launchers_run(cluster)
+
+        await cluster.until(over)
+        assert (await cluster.instance("vm-1"))["status"]["phase"] in ("Succeeded", "Failed")
+
+
+async def test_a_launcher_that_its_guest_left_just_before_the_engine_ended_ends_with_the_next(
+    tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    options = Options(cluster="lab", release="4.19", speed="max", data_dir=tmp_path)
+    engine = Engine(options)
+    await engine.start()
+    monkeypatch.setattr(engine.runtime, "exited", lambda _uid, _code=0: None)
+    async with Migrating(engine, t.cast("t.Any", None)) as cluster:
+        await cluster.phase(await cluster.migrate("vm-1"), "Succeeded")
+        assert len(await launchers_run(cluster)) == 2
+    await engine.stop()
+    engine = Engine(options)
+    await engine.start()
+    try:
+        async with Migrating(engine, t.cast("t.Any", None)) as cluster:
+
+            async def one() -> bool:
+                return len(await launchers_run(cluster)) == 1
+
+            await cluster.until(one)
+            vmi = await cluster.instance("vm-1")
+            assert await launchers_run(cluster) == [vmi["status"]["migrationState"]["targetPod"]]
+    finally:
+        await engine.stop()

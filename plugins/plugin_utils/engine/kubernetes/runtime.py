@@ -14,6 +14,7 @@ import typing as t
 from ..clock import Clock
 from ..interface import Object
 
+OnStart = t.Callable[[Object], None]
 OnTerminate = t.Callable[[Object], None]
 OnExit = t.Callable[[str, str], None]
 OnNode = t.Callable[[str, bool], None]
@@ -37,6 +38,7 @@ class Runtime:
         self._processes: dict[str, Process] = {}
         self._by_node: dict[str, set[str]] = {}
         self._programs: list[tuple[tuple[str, str], OnTerminate]] = []
+        self._on_start: list[tuple[tuple[str, str], OnStart]] = []
         self._on_exit: list[OnExit] = []
         self._on_node: list[OnNode] = []
         self._down: set[str] = set()
@@ -45,6 +47,10 @@ class Runtime:
     def on_terminate(self, label: tuple[str, str], function: OnTerminate) -> None:
         """Pods with the label (key, value) end when the function's owner says so by exited(); it is called once with the pod to be ended."""
         self._programs.append((label, function))
+
+    def on_start(self, label: tuple[str, str], function: OnStart) -> None:
+        """Called with each pod with the label (key, value) whose containers run from now on, or ran before the engine was started."""
+        self._on_start.append((label, function))
 
     def on_exit(self, function: OnExit) -> None:
         """Called with namespace and name whenever a pod's containers have ended."""
@@ -60,6 +66,10 @@ class Runtime:
         node = pod["spec"]["nodeName"]
         self._processes[metadata["uid"]] = Process(metadata["namespace"], metadata["name"], node)
         self._by_node.setdefault(node, set()).add(metadata["uid"])
+        labels = metadata.get("labels") or {}
+        for (key, value), function in self._on_start:
+            if labels.get(key) == value:
+                function(pod)
 
     def terminate(self, pod: Object) -> bool:
         """SIGTERM, once. Whether somebody answers for the pod's end; otherwise it ends by itself."""

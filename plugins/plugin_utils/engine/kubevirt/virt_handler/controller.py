@@ -33,12 +33,12 @@ SECONDS_TO_FAIL = 1.0
 it is over, and how long a migration that is to fail copies before it does."""
 TIMES_IN_VAIN = 2
 """A guest that was given up so many times for taking too long no longer drives a jumping clock: it would be tried for ever."""
-_TICK = ("", "")
+_TICK, _BEGUN = ("", ""), ("", "begun")
 _LAUNCHER = ("kubevirt.io", "virt-launcher")
 
 
 class VirtHandler(Controller):
-    """Keys are (namespace, name) of instances, and _TICK for the copies under way."""
+    """Keys are (namespace, name) of instances, _TICK for the copies under way, and _BEGUN for launchers that have come up."""
 
     name = "virt-handler"
 
@@ -47,6 +47,7 @@ class VirtHandler(Controller):
         self.runtime = runtime
         self.transfers = Transfers(self._capacity)
         self._due: dict[Key, dict[str, float]] = {}
+        self._begun: list[Object] = []
         self._terminating: dict[Key, set[str]] = {}
         self._lost: dict[Key, set[str]] = {}
         self._ended: set[str] = set()
@@ -67,6 +68,7 @@ class VirtHandler(Controller):
         self._pods = self.informer(PODS, pods.LAUNCHERS, cluster=self.observer)
         self._pods.add_index(pods.BY_INSTANCE, pods.instance_uid)
         self.runtime.on_terminate(_LAUNCHER, self._terminate)
+        self.runtime.on_start(_LAUNCHER, self._started)
         self.runtime.on_exit(self._exited)
         self.runtime.on_node(self._powered)
 
@@ -86,6 +88,8 @@ class VirtHandler(Controller):
     def _concerns(self, key: Key, vmi: Object, before: Object | None) -> bool:
         """Whether anything is to be done for it: an idle guest costs nothing."""
         phase = phases.phase(vmi)
+        if phases.is_final(vmi):
+            return not phases.is_final(before)
         if phase == "Scheduled" or key in self._due or self.transfers.get(key) is not None:
             return True
         if phase != "Running":
@@ -101,6 +105,12 @@ class VirtHandler(Controller):
         self.transfers.drop(key, self.clock.monotonic())
         for known in (self._due, self._terminating, self._lost, self._failed, self._hopeless, self._pausing):
             known.pop(key, None)
+
+    def _started(self, pod: Object) -> None:
+        """A launcher has come up, perhaps before this engine did: then nobody may need it any more."""
+        if not self._begun:
+            self.queue.add(_BEGUN)
+        self._begun.append(pod)
 
     def _terminate(self, pod: Object) -> None:
         """SIGTERM of a launcher."""
@@ -144,6 +154,13 @@ class VirtHandler(Controller):
                 self.queue.add(told)
             self._arm()
             return None
+        if key == _BEGUN:
+            begun, self._begun = self._begun, []
+            for pod in begun:
+                owner = self.instances.get(_key_of(pod)[1], _key_of(pod)[0])
+                if owner is not None and _is_left(owner, pod):
+                    self._exit(pod["metadata"]["uid"])
+            return None
         vmi = self.instances.get(key[1], key[0])
         if key in self._lost:
             await self._after_exit(key, vmi)
@@ -159,6 +176,8 @@ class VirtHandler(Controller):
                 await self._running(key, vmi)
         elif vmi is None or phases.is_final(vmi):
             self._forget(key)
+            for pod in self._pods.by_index(pods.BY_INSTANCE, vmi["metadata"]["uid"]) if vmi is not None else ():
+                self._exit(pod["metadata"]["uid"])
         return None
 
     def _now(self, vmi: Object) -> str:
@@ -422,6 +441,17 @@ class VirtHandler(Controller):
         """Be woken when a copy has something to tell, and not before."""
         hopeless = {key for key, times in self._hopeless.items() if times >= TIMES_IN_VAIN}
         self._alarm.set(*self.transfers.next_event(self.clock.monotonic(), hopeless))
+
+
+def _is_left(vmi: Object, pod: Object) -> bool:
+    """Whether the launcher, one of the instance's, has no guest and waits for none: the guest has ended, moved on, or did not come."""
+    if vmi["metadata"]["uid"] not in pods.instance_uid(pod):
+        return False
+    if phases.is_final(vmi):
+        return True
+    state = writes.state(vmi)
+    left = state.get("targetPod") if state.get("failed") else state.get("sourcePod")
+    return bool(state.get("completed")) and left == pod["metadata"]["name"]
 
 
 def _volumes(vmi: Object) -> t.Any:
