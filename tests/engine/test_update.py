@@ -78,6 +78,9 @@ def test_a_whole_update(case: Case, start: Callable[..., Api]) -> None:
     assert [one["message"] for one in added if one["reason"] == "UpgradeHCO"] == [
         f"Upgrading the HyperConverged to version {update.target}", f"Successfully upgraded to version {update.target}",
     ]
+    # The new operator changes KubeVirt of its own accord: nobody else has edited it.
+    of_operand = [(one["type"], one["reason"]) for one in added if one["message"].endswith("KubeVirt kubevirt-kubevirt-hyperconverged")]
+    assert of_operand == [("Normal", "Updated")]
 
 
 def moved(api: Api) -> bool:

@@ -87,6 +87,8 @@ class HyperConverged(Controller):
         upgrading = bool(before) and before != version
         # What a change of an operand is held against is what the HyperConverged asked for when it was last looked at.
         by_itself = key == NAME or self._wanted is None or self._led != version
+        if by_itself:
+            self._wanted = None
         if self._led != version:
             self._led = version
             await self.clock.sleep(_LEADER)
@@ -94,13 +96,12 @@ class HyperConverged(Controller):
                 await self._events.event(hyperconverged, "Normal", "UpgradeHCO", f"Upgrading the HyperConverged to version {version}")
         await self._tell_olm(csv, version, upgrading)
         try:
-            if by_itself or self._wanted is None:
-                self._wanted = kubevirt(hyperconverged, version, kubevirt_version)
-            component = await self._own_kubevirt(hyperconverged, self._wanted, by_itself, upgrading)
+            wanted = self._wanted or kubevirt(hyperconverged, version, kubevirt_version)
         except BrokenPatch as error:
-            self._wanted = None
             await self._write_failed(str(error))
             return None
+        component = await self._own_kubevirt(hyperconverged, wanted, by_itself, upgrading)
+        self._wanted = wanted
         complete = is_complete(component, kubevirt_version)
         if upgrading and complete:
             await self.clock.sleep(_RECONCILE)
