@@ -4,6 +4,7 @@
 """The HyperConverged over HTTP: what it makes of the KubeVirt, whose edits it puts back, and which of its own are refused."""
 from __future__ import annotations
 
+import asyncio
 import json
 import typing as t
 from collections.abc import Callable, Iterator
@@ -11,6 +12,8 @@ from collections.abc import Callable, Iterator
 import pytest
 
 from ansible_collections.okd.virt.plugins.plugin_utils.engine import process
+from ansible_collections.okd.virt.plugins.plugin_utils.engine.engine import Engine, Options
+from ansible_collections.okd.virt.plugins.plugin_utils.engine.okd.hyperconverged import HYPERCONVERGEDS
 from ansible_collections.okd.virt.plugins.plugin_utils.engine.process import RunningEngine
 
 from ..support.api import MERGE_PATCH, Answer, Api
@@ -237,6 +240,39 @@ def test_a_field_that_kubevirt_does_not_have_is_dropped(hco: Hco) -> None:
     eventually(lambda: hco.condition("TaintedConfiguration") is None)
 
 
+async def test_a_patch_that_came_past_the_webhook_stops_the_operator_until_it_goes() -> None:
+    """As one does that applied to what an older operator made."""
+    engine = Engine(Options(cluster="empty", release="4.19", speed="max"))
+    await engine.start()
+    try:
+        def held() -> Object:
+            stored = engine.store.get(("hco.kubevirt.io", "hyperconvergeds"), HOME, "kubevirt-hyperconverged")
+            assert stored is not None
+            return stored.value
+
+        async def says(kind: str, *wanted: str) -> None:
+            async with asyncio.timeout(20):
+                while wanted != tuple(  # noqa: ASYNC110
+                    one[key] for one in held()["status"]["conditions"] if one["type"] == kind for key in ("status", "reason", "message")
+                ):
+                    await asyncio.sleep(0.01)
+
+        value = held()
+        broken = {**value, "metadata": {**value["metadata"], "annotations": {PATCH: '[{"op":"remove","path":"/spec/none"}]'}}}
+        engine.store.update(("hco.kubevirt.io", "hyperconvergeds"), HOME, "kubevirt-hyperconverged", broken, expected=None)
+        problem = "error in remove for path: '/spec/none': unable to remove nonexistent key: none: missing value"
+        await says("ReconcileComplete", "False", "ReconcileFailed", f"Error while reconciling: {BROKEN}{problem}")
+        await says("Available", "Unknown", "StatusUnknown", "Unknown Status")
+        assert held()["status"]["systemHealthStatus"] == "error"
+        gone = {"metadata": {"annotations": {PATCH: None}}}
+        await engine.admin.patch(HYPERCONVERGEDS, "kubevirt-hyperconverged", gone, HOME)
+        await says("ReconcileComplete", "True", "ReconcileCompleted", "Reconcile completed successfully")
+        await says("Available", "True", "ReconcileCompleted", "Reconcile completed successfully")
+        await says("TaintedConfiguration")
+    finally:
+        await engine.stop()
+
+
 # What is refused
 
 
@@ -281,6 +317,16 @@ def test_what_nobody_minds(hco: Hco) -> None:
 def test_certificates(hco: Hco, certificates: Object, problem: str) -> None:
     answer = hco.patch({"spec": {"certConfig": certificates}})
     assert (answer.status, answer.body["reason"], answer.body["message"]) == (403, "Forbidden", VALIDATOR + problem)
+
+
+def test_what_the_api_server_refuses_in_the_kubevirt_that_follows(hco: Hco) -> None:
+    answer = hco.annotate([{"op": "add", "path": "/spec/configuration/vmRolloutStrategy", "value": "Sometimes"}])
+    problem = (
+        'KubeVirt.kubevirt.io "kubevirt-kubevirt-hyperconverged" is invalid: spec.configuration.vmRolloutStrategy: Unsupported value: "Sometimes": '
+        'supported values: "Stage", "LiveUpdate"'
+    )
+    assert (answer.status, answer.body["reason"], answer.body["message"]) == (422, "Invalid", VALIDATOR + problem)
+    assert [one["field"] for one in answer.body["details"]["causes"]] == ["spec.configuration.vmRolloutStrategy"]
 
 
 def test_another_namespace(hco: Hco) -> None:

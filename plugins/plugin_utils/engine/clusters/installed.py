@@ -227,7 +227,7 @@ async def _kubevirt(cluster: Cluster, clock: Clock, where: str, release: Release
         await running.daemon_set(workload)
     for workload in plan.deployments:
         await running.deployment(workload)
-    several = hyperconverged_status.highly_available((await cluster.list(NODES)).items)
+    several = hyperconverged_status.several([node for node in (await cluster.list(NODES)).items if hyperconverged_status.is_worker(node)])
     hyperconverged = await cluster.create(HYPERCONVERGEDS, {
         "apiVersion": HYPERCONVERGEDS.api_version, "kind": "HyperConverged", "spec": {"evictionStrategy": "LiveMigrate" if several else "None"},
         "metadata": {

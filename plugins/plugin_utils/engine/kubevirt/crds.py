@@ -43,6 +43,22 @@ def _migration_policy(release: str) -> Object:
     return obj(properties, ["selectors"])
 
 
+def _kubevirt_spec(version: str) -> Object:
+    """Exact where migrations are set up, open elsewhere."""
+    migrations: Object = {
+        "allowAutoConverge": boolean(), "allowPostCopy": boolean(), "bandwidthPerMigration": _QUANTITY, "completionTimeoutPerGiB": integer(),
+        "disableTLS": boolean(), "matchSELinuxLevelOnMigration": boolean(), "network": text(), "nodeDrainTaintKey": text(),
+        "parallelMigrationsPerCluster": integer("int32"), "parallelOutboundMigrationsPerNode": integer("int32"), "progressTimeout": integer(),
+        "unsafeMigrationOverride": boolean(),
+    }
+    if version != "v1.4.1":
+        migrations["allowWorkloadDisruption"] = boolean()
+    configuration = {**OPEN, "properties": {
+        "evictionStrategy": text(), "migrations": obj(migrations), "vmRolloutStrategy": {**text(enum=["Stage", "LiveUpdate"]), "nullable": True},
+    }}
+    return {**OPEN, "properties": {"configuration": configuration}}
+
+
 def definitions(version: str) -> list[Object]:
     """Those of one KubeVirt version ("v1.4.1", "v1.5.3"), in the order in which virt-operator writes them."""
     clone_versions = ("v1alpha1",) if version == "v1.4.1" else ("v1beta1", "v1alpha1")
@@ -77,6 +93,7 @@ def definitions(version: str) -> list[Object]:
         ),
         Definition(
             "kubevirt.io", _BOTH, "KubeVirt", "kubevirts", ("kv", "kvs"), categories=_ALL, deprecated=_OLD, columns=(AGE, _PHASE),
+            spec=_kubevirt_spec(version),
         ),
         Definition(
             "snapshot.kubevirt.io", ("v1beta1", "v1alpha1"), "VirtualMachineSnapshot", "virtualmachinesnapshots",

@@ -18,7 +18,7 @@ from . import status as hyperconverged_status
 from .json_patch import BrokenPatch
 from .names import FINALIZER, HYPERCONVERGEDS, KUBEVIRT_NAME, NAME, OPERATOR, environment
 from .operand import drifted, kubevirt
-from .status import highly_available, is_complete, is_ready, is_worker, operator_version
+from .status import is_complete, is_ready, is_worker, operator_version, several
 
 _SECONDARY = "hco-controlled-cr"
 _LEADER, _RECONCILE = 3.0, 1.0
@@ -34,7 +34,7 @@ class HyperConverged(Controller):
         self._namespace = namespace
         self._led = ""
         self._wanted: Object | None = None
-        self._several_workers: bool | None = None
+        self._workers: set[str] = set()
         self.overwritten: collections.Counter[tuple[str, str]] = collections.Counter()
         """How often an object was put back, by kind and name."""
 
@@ -46,8 +46,7 @@ class HyperConverged(Controller):
         self._deployments.add_handler(self._changed)
         self._kubevirts = self.informer(KUBEVIRTS)
         self._kubevirts.add_handler(self._operand_changed)
-        self._nodes = self.informer(NODES)
-        self._nodes.add_handler(self._node_changed)
+        self.informer(NODES).add_handler(self._node_changed)
 
     def _changed(self, _event: str, obj: Object, _before: Object | None) -> None:
         if obj["metadata"].get("namespace") == self._namespace:
@@ -57,9 +56,13 @@ class HyperConverged(Controller):
         if obj["metadata"].get("namespace") == self._namespace:
             self.queue.add(_SECONDARY)
 
-    def _node_changed(self, event: str, node: Object, before: Object | None) -> None:
-        same = event == "MODIFIED" and before is not None and is_worker(before) == is_worker(node)
-        if not same and highly_available(self._nodes.list()) != self._several_workers:
+    def _node_changed(self, event: str, node: Object, _before: Object | None) -> None:
+        before = several(self._workers)
+        if event != "DELETED" and is_worker(node):
+            self._workers.add(node["metadata"]["name"])
+        else:
+            self._workers.discard(node["metadata"]["name"])
+        if several(self._workers) != before:
             self.queue.add(_SECONDARY)
 
     def _running(self) -> tuple[str, str, str]:
@@ -114,8 +117,7 @@ class HyperConverged(Controller):
 
     async def _write(self, component: Object | None, version: str, kubevirt_version: str) -> None:
         current = await self.cluster.get(HYPERCONVERGEDS, NAME, self._namespace)
-        self._several_workers = highly_available(self._nodes.list())
-        status = hyperconverged_status.status(current, component, version, kubevirt_version, self._several_workers, self.clock.timestamp())
+        status = hyperconverged_status.status(current, component, version, kubevirt_version, several(self._workers), self.clock.timestamp())
         await self._put_status(current, status)
         was_ready, ready = is_ready(current), is_ready({"status": status})
         if ready and not was_ready:
@@ -125,8 +127,7 @@ class HyperConverged(Controller):
 
     async def _write_failed(self, problem: str) -> None:
         current = await self.cluster.get(HYPERCONVERGEDS, NAME, self._namespace)
-        self._several_workers = highly_available(self._nodes.list())
-        await self._put_status(current, hyperconverged_status.failed(current, problem, self._several_workers, self.clock.timestamp()))
+        await self._put_status(current, hyperconverged_status.failed(current, problem, several(self._workers), self.clock.timestamp()))
 
     async def _put_status(self, current: Object, status: Object) -> None:
         if status != current.get("status"):

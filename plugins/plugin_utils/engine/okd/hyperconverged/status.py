@@ -39,9 +39,9 @@ def is_complete(component: Object | None, kubevirt_version: str) -> bool:
     return all((condition(status.get("conditions"), kind) or {}).get("status") == wanted for kind, wanted in healthy.items())
 
 
-def highly_available(nodes: t.Iterable[Object]) -> bool:
-    """Whether there is more than one worker. Source: HCO pkg/nodeinfo."""
-    return sum(is_worker(node) for node in nodes) >= _FEWEST_WORKERS
+def several(workers: t.Sized) -> bool:
+    """Whether there are so many workers that the infrastructure is highly available. Source: HCO pkg/nodeinfo."""
+    return len(workers) >= _FEWEST_WORKERS
 
 
 def is_worker(node: Object) -> bool:
