@@ -3,19 +3,20 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Run a soak, or all of them: the exhaustive versions of tests whose quick sample is part of every test run.
 
-Usage: python -m tests.soak NAME|all [--quick] [--seed N]
+Usage: python -m tests.soak NAME|all [--quick] [--seed N] [--times N]
 Leaves build/soak/NAME.json; the exit code is 0 when every case held.
 """
 
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import sys
 import time
 from collections.abc import Callable
 
 from ..support.paths import BUILD
-from . import fuzz, limits, procedure_kill
+from . import faults, fuzz, limits, procedure_kill
 from .engine_kill import run as kill_engine
 from .report import Report
 
@@ -25,27 +26,21 @@ ENGINE_KILLS = 200
 QUICK_ENGINE_KILLS = 5
 
 
-def _procedure_kill(seed: int, quick: bool) -> Report:
-    return procedure_kill.run(seed, QUICK_DEATHS if quick else 0)
+@dataclasses.dataclass(frozen=True)
+class Soak:
+    """`run` takes how often, or how much, and the seed, and whether it is a sample."""
+
+    run: Callable[[int, int, bool], Report]
+    times: int
+    quick: int
 
 
-def _engine_kill(seed: int, quick: bool) -> Report:
-    return kill_engine(QUICK_ENGINE_KILLS if quick else ENGINE_KILLS, seed)
-
-
-def _fuzz(seed: int, quick: bool) -> Report:
-    return fuzz.run(fuzz.QUICK if quick else fuzz.REQUESTS, seed)
-
-
-def _limits(seed: int, quick: bool) -> Report:
-    return limits.run(limits.QUICK_MACHINES if quick else limits.MACHINES, seed)
-
-
-SOAKS: dict[str, Callable[[int, bool], Report]] = {
-    procedure_kill.NAME: _procedure_kill,
-    "engine_kill": _engine_kill,
-    fuzz.NAME: _fuzz,
-    limits.NAME: _limits,
+SOAKS: dict[str, Soak] = {
+    procedure_kill.NAME: Soak(lambda times, seed, _quick: procedure_kill.run(seed, times), 0, QUICK_DEATHS),
+    "engine_kill": Soak(lambda times, seed, _quick: kill_engine(times, seed), ENGINE_KILLS, QUICK_ENGINE_KILLS),
+    fuzz.NAME: Soak(lambda times, seed, _quick: fuzz.run(times, seed), fuzz.REQUESTS, fuzz.QUICK),
+    limits.NAME: Soak(lambda times, seed, _quick: limits.run(times, seed), limits.MACHINES, limits.QUICK_MACHINES),
+    faults.NAME: Soak(faults.run, faults.ROUNDS, faults.QUICK_ROUNDS),
 }
 
 
@@ -55,11 +50,14 @@ def main(given: list[str] | None = None) -> int:
     parser.add_argument("name", nargs="?", default="all", choices=[*SOAKS, "all"], help="which one (all)")
     parser.add_argument("--quick", action="store_true", help="a sample, as in the test run")
     parser.add_argument("--seed", type=int, default=DEFAULT_SEED, help="repeats a run")
+    parser.add_argument("--times", type=int, default=None, help="how many deaths, requests, machines or storms, instead of the usual number")
     arguments = parser.parse_args(given)
     passed = True
     for name in SOAKS if arguments.name == "all" else [arguments.name]:
         began = time.monotonic()
-        report = SOAKS[name](arguments.seed, arguments.quick)
+        soak = SOAKS[name]
+        usual = soak.quick if arguments.quick else soak.times
+        report = soak.run(usual if arguments.times is None else arguments.times, arguments.seed, arguments.quick)
         path = report.write(BUILD / "soak")
         passed = passed and report.passed
         seconds = time.monotonic() - began

@@ -22,9 +22,10 @@ from .workloads import Machine, kubevirt_settings, machine_memory, pod_address
 
 SIZES: dict[str, int] = {
     "namespaces": 100, "bindings": 400, "cluster_bindings": 20, "users": 200, "groups": 30, "nodes": 20, "node_memory_gib": 128, "vms": 200,
-    "rwo_percent": 3, "busy_percent": 5, "seed": 1,
+    "rwo_percent": 3, "busy_percent": 5, "unguarded_percent": 0, "seed": 1,
 }
-"""`nodes` are workers, of which every fifth is older; VMs with RWO disks can't migrate, busy ones write to their memory all the time."""
+"""`nodes` are workers, of which every fifth is older; VMs with RWO disks can't migrate, busy ones write to their memory all the time,
+and those that are unguarded (evictionStrategy None) are shut down when they are evicted."""
 _RBAC = "rbac.authorization.k8s.io"
 _ROLES = ("admin", "edit", "view", "edit", "admin", "kubevirt.io:migrate")
 _SHAPES = ((1024, 1), (2048, 1), (2048, 2), (4096, 2), (4096, 2), (8192, 4), (16384, 8))
@@ -69,9 +70,12 @@ class Generated(Empty):
             memory, cores = draw.choice(_SHAPES)
             claim = "ReadWriteOnce" if draw.random() * 100 < self._sizes["rwo_percent"] else "ReadWriteMany"
             dirty, working = draw.choice(_BUSY) if draw.random() * 100 < self._sizes["busy_percent"] else ("", "")
+            # Nothing is drawn for a cluster without any: it is the same as ever.
+            unguarded = self._sizes["unguarded_percent"] and draw.random() * 100 < self._sizes["unguarded_percent"]
             left, node = room[0]
             machine = Machine(
-                draw.choice(tenants), f"vm-{number:06d}", node, memory, cores, claim, dirty_rate=dirty, working_set=working, address=pod_address(number)
+                draw.choice(tenants), f"vm-{number:06d}", node, memory, cores, claim, dirty_rate=dirty, working_set=working, address=pod_address(number),
+                eviction_strategy="None" if unguarded else "",
             )
             shape = dataclasses.replace(machine, namespace="", name="vm", node="", address="")
             if shape not in requests:
