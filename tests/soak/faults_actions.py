@@ -222,7 +222,7 @@ class Actions:
         draw = self._draw
         wanted: Object = {
             "parallelMigrationsPerCluster": draw.randint(1, 8), "parallelOutboundMigrationsPerNode": draw.randint(1, 3),
-            "completionTimeoutPerGiB": draw.choice((5, 150, 800)), "progressTimeout": draw.choice((20, 150)),
+            "completionTimeoutPerGiB": draw.choice((5, 40, 150)), "progressTimeout": draw.choice((20, 150)),
             "bandwidthPerMigration": draw.choice(("0Mi", "64Mi", "512Mi")), "allowAutoConverge": draw.random() < 0.3,
         }
         namespace = self._engine.sample.namespace
