@@ -144,3 +144,23 @@ async def test_a_launcher_that_its_guest_left_just_before_the_engine_ended_ends_
             assert await launchers_run(cluster) == [vmi["status"]["migrationState"]["targetPod"]]
     finally:
         await engine.stop()
+
+
+async def test_a_launcher_that_gets_no_guest_ends_by_itself() -> None:
+    """As the target of a migration that was cancelled while nobody could delete the pod."""
+    async with engine_of("4.19") as cluster:
+        vmi = await cluster.instance("vm-1")
+        home = await pod_of(cluster, vmi)
+        kept = {field: home["metadata"][field] for field in ("labels", "annotations", "ownerReferences")}
+        spec = {**home["spec"], "nodeName": next(f"node0{number}" for number in (1, 2) if home["spec"]["nodeName"] != f"node0{number}")}
+        body = {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "virt-launcher-vm-1-left", "namespace": cluster.namespace, **kept}, "spec": spec}
+        await cluster.engine.admin.create(PODS, body, cluster.namespace)
+        began = cluster.now
+
+        async def over() -> bool:
+            return bool((await cluster.engine.admin.get(PODS, "virt-launcher-vm-1-left", cluster.namespace))["status"]["phase"] == "Succeeded")
+
+        await cluster.until(over)
+        assert 240 <= cluster.now - began <= 365
+        assert await launchers_run(cluster) == [home["metadata"]["name"]]
+        assert (await cluster.instance("vm-1"))["status"]["phase"] == "Running"

@@ -19,6 +19,7 @@ from ..virt_controller.phases import VIRTUAL_MACHINE_INSTANCES, VIRTUAL_MACHINES
 from . import instance_writes as writes
 from . import loads
 from .alarm import Alarm
+from .launchers import Waiting, has_guest, is_left
 from .migratable import migratable
 from .monitor import Mode, limits
 from .transfers import ABORTED, BROKEN, Key, Outcome, Transfer, Transfers
@@ -38,7 +39,9 @@ _LAUNCHER = ("kubevirt.io", "virt-launcher")
 
 
 class VirtHandler(Controller):
-    """Keys are (namespace, name) of instances, _TICK for the copies under way, and _BEGUN for launchers that have come up."""
+    """Keys are (namespace, name) of instances, _TICK for the copies under way, _BEGUN for launchers that have come up, and ("", uid) for one
+    that has waited for its guest long enough.
+    """
 
     name = "virt-handler"
 
@@ -67,6 +70,8 @@ class VirtHandler(Controller):
         # What a virt-handler sees on its node: the launchers and their sockets.
         self._pods = self.informer(PODS, pods.LAUNCHERS, cluster=self.observer)
         self._pods.add_index(pods.BY_INSTANCE, pods.instance_uid)
+        self._pods.add_handler(self._pod)
+        self._waiting = Waiting(self.queue)
         self.runtime.on_terminate(_LAUNCHER, self._terminate)
         self.runtime.on_start(_LAUNCHER, self._started)
         self.runtime.on_exit(self._exited)
@@ -106,6 +111,10 @@ class VirtHandler(Controller):
         for known in (self._due, self._terminating, self._lost, self._failed, self._hopeless, self._pausing):
             known.pop(key, None)
 
+    def _pod(self, event: str, pod: Object, _before: Object | None) -> None:
+        if event == "DELETED":
+            self._waiting.over(pod["metadata"]["uid"])
+
     def _started(self, pod: Object) -> None:
         """A launcher has come up, perhaps before this engine did: then nobody may need it any more."""
         if not self._begun:
@@ -120,7 +129,10 @@ class VirtHandler(Controller):
 
     def _exited(self, namespace: str, name: str) -> None:
         pod = self._pods.get(name, namespace)
-        if pod is None or pod["metadata"]["uid"] in self._ended:
+        if pod is None:
+            return
+        self._waiting.over(pod["metadata"]["uid"])
+        if pod["metadata"]["uid"] in self._ended:
             return
         key = _key_of(pod)
         self._lost.setdefault(key, set()).add(pod["metadata"]["uid"])
@@ -154,12 +166,8 @@ class VirtHandler(Controller):
                 self.queue.add(told)
             self._arm()
             return None
-        if key == _BEGUN:
-            begun, self._begun = self._begun, []
-            for pod in begun:
-                owner = self.instances.get(_key_of(pod)[1], _key_of(pod)[0])
-                if owner is not None and _is_left(owner, pod):
-                    self._exit(pod["metadata"]["uid"])
+        if not key[0]:
+            self._look_at_launchers(key)
             return None
         vmi = self.instances.get(key[1], key[0])
         if key in self._lost:
@@ -184,6 +192,25 @@ class VirtHandler(Controller):
         """By the clock of the instance's node."""
         return self.runtime.timestamp(self.clock, vmi["status"].get("nodeName") or "")
 
+    def _look_at_launchers(self, key: Key) -> None:
+        """Those that have come up, or one that has waited for its guest long enough."""
+        begun = self._begun if key == _BEGUN else []
+        self._begun = [] if begun else self._begun
+        for pod in begun:
+            vmi = self.instances.get(_key_of(pod)[1], _key_of(pod)[0])
+            if vmi is not None and is_left(vmi, pod):
+                self._exit(pod["metadata"]["uid"])
+            elif vmi is not None and not has_guest(vmi, pod):
+                self._waiting.begin(pod)
+        waited = self._waiting.over(key[1])
+        if waited is None or not self.runtime.alive(key[1]):
+            return
+        vmi = self.instances.get(_key_of(waited)[1], _key_of(waited)[0])
+        if self._is_home(vmi, key[1]):
+            self.runtime.exited(key[1], 1)
+        elif vmi is None or not has_guest(vmi, waited):
+            self._exit(key[1])
+
     async def _write(self, made: Object) -> Object:
         return await self.cluster.update(VIRTUAL_MACHINE_INSTANCES, made)
 
@@ -207,6 +234,7 @@ class VirtHandler(Controller):
             made = writes.paused(made, now)
         await self._write(made)
         self._due.pop(key, None)
+        self._waiting.over(pod["metadata"]["uid"])
         await self.events.event(vmi, "Normal", "Created", "VirtualMachineInstance defined.")
         await self.events.event(vmi, "Normal", "Started", "VirtualMachineInstance started.")
         await self._say_not_migratable(vmi, live)
@@ -343,6 +371,7 @@ class VirtHandler(Controller):
         node = self._nodes.get(state["targetNode"])
         address, ports = writes.address(node), writes.ports(vmi)
         await self._write(writes.with_state(vmi, targetNodeAddress=address, targetDirectMigrationNodePorts=ports))
+        self._waiting.over(target)
         await self.events.event(vmi, "Normal", "PreparingTarget", "VirtualMachineInstance Migration Target Prepared.")
         text = f"Migration Target is listening at {address}, on ports: {','.join(ports)}"
         await self.events.event(vmi, "Normal", "PreparingTarget", text)
@@ -441,17 +470,6 @@ class VirtHandler(Controller):
         """Be woken when a copy has something to tell, and not before."""
         hopeless = {key for key, times in self._hopeless.items() if times >= TIMES_IN_VAIN}
         self._alarm.set(*self.transfers.next_event(self.clock.monotonic(), hopeless))
-
-
-def _is_left(vmi: Object, pod: Object) -> bool:
-    """Whether the launcher, one of the instance's, has no guest and waits for none: the guest has ended, moved on, or did not come."""
-    if vmi["metadata"]["uid"] not in pods.instance_uid(pod):
-        return False
-    if phases.is_final(vmi):
-        return True
-    state = writes.state(vmi)
-    left = state.get("targetPod") if state.get("failed") else state.get("sourcePod")
-    return bool(state.get("completed")) and left == pod["metadata"]["name"]
 
 
 def _volumes(vmi: Object) -> t.Any:
