@@ -11,6 +11,7 @@ import typing as t
 from dataclasses import dataclass
 
 from .._cluster.resources import VIRTUAL_MACHINE_INSTANCE_MIGRATIONS
+from .._migrations.ours import DRAIN_RUN_LABEL as RUN_LABEL
 from .._migrations.state import failed, is_final, vmi_key
 
 with contextlib.suppress(ImportError):
@@ -18,7 +19,6 @@ with contextlib.suppress(ImportError):
 
 Json = dict[str, t.Any]
 Key = tuple[str, str]
-RUN_LABEL = "okd.virt/drain-run"
 NODE_ANNOTATION, ATTEMPT_ANNOTATION = "okd.virt/drain-node", "okd.virt/drain-attempt"
 FIRST_BACK_OFF, LONGEST_BACK_OFF = 20.0, 320.0
 """Seconds after a failure, doubled with each further one, as KubeVirt itself does for evacuations."""
