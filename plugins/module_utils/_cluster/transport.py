@@ -32,18 +32,12 @@ JSON = "application/json"
 ATTEMPTS = 6
 """Tries of one request in all; with the pauses between them a fault of about half a minute is outlived."""
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.2, 10.0
-_TRANSIENT = frozenset((429, 502, 503, 504))
+_TRANSIENT = frozenset((429, 500, 502, 503, 504))
+"""What passes by itself. Whether a write that was answered with 500 was acted on is unknown: whoever writes bears a second try."""
 
 
 class Faulty(Exception):
     """The connection broke; whether the server acted is unknown."""
-
-
-def _transient(status: int, body: Json) -> bool:
-    if status in _TRANSIENT:
-        return True
-    message = str(body.get("message", ""))
-    return status == 500 and (body.get("reason") in ("Timeout", "ServerTimeout") or "context deadline exceeded" in message or "etcdserver" in message)
 
 
 def error_of(status: int, body: Json, request: str) -> VirtError:
@@ -156,7 +150,7 @@ class Transport:
                 continue
             if status < 400:
                 return answer, uncertain
-            if last or not _transient(status, answer):
+            if last or status not in _TRANSIENT:
                 problem = error_of(status, answer, request)
                 problem.details["uncertain"] = uncertain
                 raise problem

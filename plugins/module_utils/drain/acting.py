@@ -10,7 +10,7 @@ import contextlib
 import queue
 import time
 import typing as t
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from .._cluster.client import Cluster
 from .._cluster.evictions import EvictionAnswer, evict
@@ -108,7 +108,7 @@ class Acting:
         change = Change("evict", "Pod", metadata["namespace"], metadata["name"], f"leaves {drain.name}")
         if answer.accepted or answer.gone:
             return Done(drain, act, trying=Trying(tries=tries + 1, accepted=True), change=change if answer.accepted else None)
-        trying = _refused(answer, act, tries + 1)
+        trying = replace(_refused(answer, tries + 1), finished=is_finished(act.pod))
         return Done(drain, act, trying=trying, change=change if act.verb is Verb.MARK and trying.code == "marked" else None)
 
     def _renew(self, drain: NodeDrain) -> None:
@@ -133,7 +133,7 @@ def _code(error: VirtError) -> str:
     return "unreachable" if isinstance(error, ConnectionProblem) else "api_error"
 
 
-def _refused(answer: EvictionAnswer, act: Act, tries: int) -> Trying:
+def _refused(answer: EvictionAnswer, tries: int) -> Trying:
     """What a refused eviction means: 429 is progress or a budget, anything of the server's own passes."""
     text = answer.message
     if answer.status == 429 and any(part in text for part in _TRIGGERED):

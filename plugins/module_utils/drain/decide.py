@@ -56,6 +56,8 @@ class Trying:
     accepted: bool = False
     code: str = ""
     sentence: str = ""
+    finished: bool = False
+    """Whether the pod had ended when that was asked."""
 
 
 @dataclass
@@ -64,7 +66,7 @@ class Memory:
 
     trying: dict[str, Trying] = field(default_factory=dict)
     made: dict[Key, tuple[str, float]] = field(default_factory=dict)
-    """Migrations that were made and not seen yet: name and when."""
+    """Migrations that were made, or marks (without a name) that were set, and are not seen yet: name and when."""
     failed_at: dict[str, float] = field(default_factory=dict)
     """When a failed migration was first seen, by uid."""
     busy: dict[str, Verb] = field(default_factory=dict)
@@ -156,18 +158,26 @@ def _with_history(one: Standing, tried: t.Mapping[Key, Attempts], memory: Memory
     return one
 
 
-def forget_seen(memory: Memory, migrations: t.Iterable[Json], now: float) -> None:
-    """Migrations that are seen by now need not be remembered, and one that never shows up was not made."""
-    seen = {one["metadata"]["name"] for one in migrations}
-    memory.made = {key: (name, at) for key, (name, at) in memory.made.items() if name not in seen and now - at < _UNSEEN}
+def forget_seen(memory: Memory, view: View, now: float) -> None:
+    """Migrations and marks that are seen by now need not be remembered, and one that never shows up was not made."""
+    seen = {one["metadata"]["name"] for one in view.migrations}
+
+    def is_seen(key: Key, name: str) -> bool:
+        return name in seen if name else _is_marked(key, view)
+
+    memory.made = {key: (name, at) for key, (name, at) in memory.made.items() if not is_seen(key, name) and now - at < _UNSEEN}
+
+
+def _is_marked(key: Key, view: View) -> bool:
+    vmi = view.around.vmis.get(key)
+    return vmi is None or (vmi.get("status") or {}).get("evacuationNodeName") == view.name
 
 
 def _moves(key: Key, view: View, memory: Memory, tried: t.Mapping[Key, Attempts]) -> bool:
     found = tried.get(key)
     if key in memory.made or (found is not None and found.current is not None):
         return True
-    vmi = view.around.vmis.get(key)
-    return vmi is not None and (vmi.get("status") or {}).get("evacuationNodeName") == view.name
+    return key in view.around.vmis and _is_marked(key, view)
 
 
 def _start_moves(
@@ -191,7 +201,7 @@ def _start_moves(
     verb, number = Verb.MIGRATE, slots
     if request.move_by == BY_EVICTION:
         # Marked ones without a migration that runs will take the slots that are free.
-        waiting = sum(1 for key in decision.moving if not _has_slot(key, tried))
+        waiting = sum(1 for key in decision.moving if key not in memory.made and not _has_slot(key, tried))
         verb, number = Verb.MARK, slots + request.marked_ahead - waiting
     decision.acts += [Act(verb, one.pod, key, attempt) for one, key, attempt in ready[:max(0, number)]]
 
@@ -223,7 +233,7 @@ def _may_ask(one: Standing, memory: Memory, decision: Decision, now: float) -> b
     known = memory.trying.get(uid, Trying())
     if uid in memory.busy or known.accepted:
         return False
-    if one.fate.way is Way.REMOVE and known.code == "marked":
+    if one.fate.way is Way.REMOVE and not known.finished:
         # What was asked before concerned the VM, which has left.
         return True
     if known.next_at > now:

@@ -19,7 +19,7 @@ from .._plan import Change, Listener
 from . import claims
 from .acting import Acting, Done
 from .claims import Claim
-from .decide import Decision, Memory, Standing, View, decide, forget_seen
+from .decide import Decision, Memory, Standing, Verb, View, decide, forget_seen
 from .fates import Around, Key, Way, is_launcher
 from .moves import is_ours, keep
 from .progress import Progress
@@ -184,7 +184,7 @@ class Drainer:
             drain.lost = f"the drain was taken over by {found.holder}" if found is not None else "the drain was cancelled"
             return 0
         view = self._view(drain)
-        forget_seen(drain.memory, view.migrations, time.monotonic())
+        forget_seen(drain.memory, view, time.monotonic())
         out_of_node = {key for key, vmi in view.around.vmis.items() if (vmi.get("status") or {}).get("nodeName") == drain.name}
         in_flight = [_as_active(one) for one in view.migrations if is_ours(one) and not is_final(one)]
         others = [one for one in view.migrations if not is_ours(one)]
@@ -202,6 +202,7 @@ class Drainer:
 
     def _note(self, drain: NodeDrain, view: View, decision: Decision) -> None:
         """Keep and say what has changed since the last look."""
+        self._progress.counted(drain, decision)
         now, stamp = time.monotonic(), claims.now().strftime("%Y-%m-%dT%H:%M:%SZ")
         there = {}
         for one in decision.pending:
@@ -219,7 +220,6 @@ class Drainer:
             if to and to != drain.name:
                 drain.moving[key].to = str(to)
         self._left(drain, view, decision, now)
-        self._progress.counted(drain, decision)
 
     def _left(self, drain: NodeDrain, view: View, decision: Decision, now: float) -> None:
         here = {one.fate.vmi for one in decision.pending if one.fate.vmi and one.fate.way is not Way.REMOVE}
@@ -242,6 +242,8 @@ class Drainer:
             drain.moving[done.act.key] = Moving(time.monotonic(), done.act.attempt)
             self._progress.moves(drain, done.act.key, done.act.attempt)
         if done.trying is not None:
+            if done.act.verb is Verb.MARK and done.trying.code == "marked" and done.act.key is not None:
+                drain.memory.made[done.act.key] = "", time.monotonic()
             drain.memory.trying[done.act.uid] = done.trying
             if done.trying.accepted and not is_launcher(done.act.pod):
                 metadata = done.act.pod["metadata"]

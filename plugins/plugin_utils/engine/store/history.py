@@ -11,7 +11,7 @@ import typing as t
 
 from .stored import ResourceKey, Stored
 
-RETAINED = 10_000
+RETAINED = 3_000
 """Events kept per resource, so that a watch or a paged list can go on from there."""
 BUFFERED = 10_000
 """Events that wait for a reader at most, beyond what it replays; a slower one is dropped."""

@@ -1,0 +1,348 @@
+# Copyright: the okd.virt contributors
+# GNU General Public License v3.0 or later (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Nodes of the lab are drained, with all that may come in between."""
+
+from __future__ import annotations
+
+import dataclasses
+import datetime
+import json
+import threading
+import time
+import typing as t
+
+import pytest
+
+from ansible_collections.okd.virt.plugins.module_utils._errors import OptionError, PreconditionFailed, VirtError
+from ansible_collections.okd.virt.plugins.module_utils.drain import claims, moves
+from ansible_collections.okd.virt.plugins.module_utils.drain.draining import DrainIncomplete
+
+from ..conftest import EngineFactory
+from ..support.api import MERGE_PATCH, Api
+from .verbs import Verbs
+
+VMIS = "/apis/kubevirt.io/v1/virtualmachineinstances"
+VMIMS = "/apis/kubevirt.io/v1/virtualmachineinstancemigrations"
+NODES = "/api/v1/nodes"
+FAULTS = "/engine.okd.virt/v1/faults"
+WILLING: dict[str, t.Any] = {"delete_emptydir_data": True, "evict_uncontrolled": True, "deadline": 120}
+
+
+@dataclasses.dataclass
+class Lab:
+    """An engine with the lab, sixty times as fast as a real cluster."""
+
+    api: Api
+    verbs: Verbs
+
+    def drain(self, node: str, **options: t.Any) -> t.Any:
+        return self.verbs("node_drain", names=[node], **{**WILLING, **options})
+
+    def fails(self, node: str, **options: t.Any) -> VirtError:
+        with pytest.raises(VirtError) as caught:
+            self.drain(node, **options)
+        return caught.value
+
+    def node(self, name: str) -> dict[str, t.Any]:
+        return self.api.get(f"{NODES}/{name}")
+
+    def cordoned(self, name: str) -> bool:
+        return bool(self.node(name)["spec"].get("unschedulable"))
+
+    def claim(self, name: str, claim: claims.Claim | None) -> None:
+        value = claim.text() if claim else None
+        self.api.expect(200, "PATCH", f"{NODES}/{name}", {"metadata": {"annotations": {claims.CLAIM: value}}}, content_type=MERGE_PATCH)
+
+    def vms(self, node: str = "") -> dict[str, str]:
+        """The uids of all VMs' instances, or of those on a node, by namespace/name."""
+        items = [one for one in self.api.items(VMIS) if not node or one["status"].get("nodeName") == node]
+        return {f"{one['metadata']['namespace']}/{one['metadata']['name']}": one["metadata"]["uid"] for one in items}
+
+    def fullest(self) -> str:
+        """The node with the most VMs."""
+        return max((f"node0{number}" for number in range(1, 7)), key=lambda name: len(self.vms(name)))
+
+    def movable(self, node: str) -> str:
+        """One VM of the node that can migrate."""
+        pods = self.drain(node, on_unmigratable="skip", check=True).result["nodes"][0]["pods"]
+        return next(f"{one['namespace']}/{one['name']}" for one in pods if one["way"] == "migrate")
+
+    def annotate(self, vm: str, **annotations: str | None) -> None:
+        namespace, name = vm.split("/")
+        path = f"/apis/kubevirt.io/v1/namespaces/{namespace}/virtualmachineinstances/{name}"
+        named = {f"engine.okd.virt/{key.replace('_', '-')}": value for key, value in annotations.items()}
+        self.api.expect(200, "PATCH", path, {"metadata": {"annotations": named}}, content_type=MERGE_PATCH)
+
+    def unfinished(self) -> list[dict[str, t.Any]]:
+        return [one for one in self.api.items(VMIMS) if (one.get("status") or {}).get("phase") not in ("Succeeded", "Failed")]
+
+    def give_back(self, node: str) -> None:
+        self.verbs("node_drain", names=[node], state="uncordoned", take_over=True)
+
+
+def eventually(what: t.Callable[[], t.Any], seconds: float = 30.0) -> None:
+    until = time.monotonic() + seconds
+    while not what():
+        assert time.monotonic() < until
+        time.sleep(0.1)
+
+
+@pytest.fixture(scope="module")
+def lab(fresh_engine: EngineFactory) -> Lab:
+    running = fresh_engine(speed="60")
+    found = Lab(Api(running.kubeconfig), Verbs(running.kubeconfig))
+    for vm in found.vms():
+        # Some VMs of the lab are too busy to be copied at all.
+        found.annotate(vm, copy_seconds="20")
+    return found
+
+
+def a_claim(holder: str, process: str = "1/1", host: str = "elsewhere/1", age: float = 0.0) -> claims.Claim:
+    stamp = (claims.now() - datetime.timedelta(seconds=age)).strftime("%Y-%m-%dT%H:%M:%SZ")
+    return claims.Claim("0badcafe", f"{holder} on elsewhere", host, process, stamp, stamp)
+
+
+def user(lab: Lab) -> str:
+    """Whom the server takes the tests' kubeconfig for."""
+    review = {"apiVersion": "authentication.k8s.io/v1", "kind": "SelfSubjectReview"}
+    answer = lab.api.expect(201, "POST", "/apis/authentication.k8s.io/v1/selfsubjectreviews", review)
+    return str(answer["status"]["userInfo"]["username"])
+
+
+def test_a_full_node_is_emptied_and_the_second_run_changes_nothing(lab: Lab) -> None:
+    before, there = lab.vms(), lab.vms("node02")
+    assert len(there) == 12
+    planned = lab.drain("node02", check=True)
+    assert [one["way"] for one in planned.result["nodes"][0]["pods"]].count("migrate") == 12
+    assert planned.changed
+    assert not lab.cordoned("node02")
+    done = lab.drain("node02")
+    assert done.changed
+    assert done.summary["vms_moved"] == 12
+    # A migration and the removal of what it leaves behind for each VM, besides what is read once.
+    assert done.summary["requests"] <= 2 * 12 + 25
+    assert {(one["verb"], one["kind"], one["namespace"]) for one in planned.actions} <= {(one["verb"], one["kind"], one["namespace"]) for one in done.actions}
+    assert {one["to"] for one in done.result["nodes"][0]["moved"]} & {"node01", "node03", "node04", "node05"}
+    assert lab.vms() == before
+    assert not lab.vms("node02")
+    assert lab.cordoned("node02")
+    assert claims.CLAIM not in lab.node("node02")["metadata"]["annotations"]
+    left = {one["code"] for one in done.result["nodes"][0]["left"]}
+    assert left <= {"daemon_set"}
+    assert not lab.drain("node02", check=True).changed
+    again = lab.drain("node02")
+    assert not again.changed
+    assert not again.actions
+    lab.give_back("node02")
+
+
+def test_as_many_migrations_as_there_are_slots(lab: Lab) -> None:
+    """Never more than two out of the node, and never one that waits for a slot while it has been made."""
+    seen: list[int] = []
+    stop = threading.Event()
+
+    def look() -> None:
+        while not stop.wait(0.02):
+            seen.append(len(lab.unfinished()))
+
+    watcher = threading.Thread(target=look)
+    watcher.start()
+    try:
+        lab.drain("node04", on_unmigratable="skip")
+    finally:
+        stop.set()
+        watcher.join()
+        lab.give_back("node04")
+    assert max(seen) == 2
+
+
+def test_what_cannot_leave_refuses_the_drain(lab: Lab) -> None:
+    error = lab.fails("node03")
+    assert isinstance(error, PreconditionFailed)
+    assert error.details["code"] == "cannot_leave"
+    assert "VMI uses a PCI host devices" in error.message
+    assert "on_unmigratable" in error.message
+    codes = {one["code"] for one in lab.fails("node05", delete_emptydir_data=False, evict_uncontrolled=False).details["blocked"]}
+    assert codes == {"not_migratable", "uncontrolled", "emptydir_data"}
+    assert not lab.cordoned("node03")
+    assert not lab.cordoned("node05")
+
+
+def test_what_cannot_migrate_is_skipped_when_asked(lab: Lab) -> None:
+    done = lab.drain("node03", on_unmigratable="skip")
+    assert {"VirtualMachineInstance"} == {one["kind"] for one in done.result["nodes"][0]["left"] if one["code"].endswith("_skipped")}
+    assert "analytics/vm-2" in lab.vms("node03")
+    lab.give_back("node03")
+
+
+def test_nodes_that_are_not_there_and_numbers_that_cannot_be(lab: Lab) -> None:
+    assert isinstance(lab.fails("nowhere"), OptionError)
+    assert "deadline" in lab.fails("node01", deadline=0).message
+    with pytest.raises(OptionError, match="machine_config_pool"):
+        lab.verbs("node_drain", machine_config_pool="nothing", **WILLING)
+    with pytest.raises(OptionError, match="label_selector"):
+        lab.verbs("node_drain", label_selector="a=b", **WILLING)
+
+
+def test_a_second_operator_is_refused_by_name(lab: Lab) -> None:
+    lab.claim("node01", a_claim("alice"))
+    for state in ("drained", "uncordoned", "evacuation_cancelled"):
+        error = lab.fails("node01", state=state)
+        assert error.details["code"] == "held"
+        assert "alice on elsewhere" in error.message
+    assert not lab.cordoned("node01")
+    done = lab.drain("node01", take_over=True, on_unmigratable="skip")
+    assert done.result["nodes"][0]["run"] == "0badcafe"
+    lab.give_back("node01")
+
+
+@pytest.mark.parametrize("claim", [
+    pytest.param(a_claim("alice", age=60), id="lease-ended"),
+    pytest.param(dataclasses.replace(claims.mine("x"), run="0badcafe", process="999999/1"), id="process-gone"),
+])
+def test_an_abandoned_run_goes_on(lab: Lab, claim: claims.Claim) -> None:
+    if claim.host != "elsewhere/1":
+        # Renewed this very moment: only the missing process tells.
+        claim = claim.at(claims.now())
+    lab.claim("node01", claim)
+    done = lab.drain("node01", on_unmigratable="skip")
+    assert done.result["nodes"][0]["run"] == "0badcafe"
+    lab.give_back("node01")
+
+
+def test_the_same_user_waits_for_the_own_lease(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(claims, "LEASE", 3.0)
+    lab.claim("node01", a_claim(user(lab)))
+    began = time.monotonic()
+    done = lab.drain("node01", on_unmigratable="skip")
+    assert done.result["nodes"][0]["run"] == "0badcafe"
+    assert time.monotonic() - began > 1.5
+    lab.give_back("node01")
+
+
+def test_what_hangs_is_named_at_the_deadline_and_can_be_cancelled(lab: Lab) -> None:
+    node, before = lab.fullest(), lab.vms()
+    vm = lab.movable(node)
+    lab.annotate(vm, hang_migration="true", copy_seconds=None)
+    try:
+        error = lab.fails(node, on_unmigratable="skip", deadline=8)
+        assert isinstance(error, DrainIncomplete)
+        assert error.details["code"] == "deadline"
+        assert [f"{one['namespace']}/{one['name']}" for one in error.details["pending"] if one["kind"] == "VirtualMachineInstance"] == [vm]
+        [pending] = [one for one in error.details["pending"] if one["kind"] == "VirtualMachineInstance"]
+        assert pending["since"]
+        # KubeVirt itself gives up what makes no progress; the next attempt waits for its time.
+        assert pending["code"] == "no_progress"
+        assert "1 migration failed" in pending["reason"]
+        assert "It stays cordoned." in error.message
+        assert lab.cordoned(node)
+        assert claims.CLAIM not in lab.node(node)["metadata"]["annotations"]
+        cancelled = lab.drain(node, state="evacuation_cancelled")
+        assert cancelled.changed
+        assert not lab.cordoned(node)
+        assert not lab.unfinished()
+        assert lab.vms() == before
+        assert not lab.drain(node, state="evacuation_cancelled").changed
+    finally:
+        lab.annotate(vm, hang_migration=None, copy_seconds="20")
+        lab.give_back(node)
+
+
+def test_what_fails_again_and_again_ends_the_drain_before_its_deadline(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(moves, "FIRST_BACK_OFF", 0.5)
+    node = lab.fullest()
+    vm = lab.movable(node)
+    lab.annotate(vm, fail_migration="true")
+    try:
+        error = lab.fails(node, on_unmigratable="skip", migration_attempts=2)
+        assert error.details["code"] == "stuck"
+        assert "2 migrations failed" in error.message
+        [pending] = [one for one in error.details["pending"] if one["kind"] == "VirtualMachineInstance"]
+        assert pending["code"] == "source_failed"
+    finally:
+        lab.annotate(vm, fail_migration=None)
+        lab.give_back(node)
+
+
+def test_cancelled_in_the_middle_nothing_moves_any_more(lab: Lab) -> None:
+    node = lab.fullest()
+    for vm in lab.vms(node):
+        lab.annotate(vm, copy_seconds="120")
+    errors: list[VirtError] = []
+    worker = threading.Thread(target=lambda: errors.append(lab.fails(node, on_unmigratable="skip")))
+    worker.start()
+    eventually(lambda: sum(1 for one in lab.unfinished() if one["status"].get("phase") == "Running") == 2)
+    cancelled = lab.drain(node, state="evacuation_cancelled")
+    assert cancelled.changed
+    worker.join(30)
+    assert not worker.is_alive()
+    assert errors[0].details["code"] == "lost"
+    there = lab.vms(node)
+    assert not lab.cordoned(node)
+    assert claims.CLAIM not in lab.node(node)["metadata"]["annotations"]
+    time.sleep(3)
+    assert not lab.unfinished()
+    assert lab.vms(node) == there
+    for vm in there:
+        lab.annotate(vm, copy_seconds="20")
+
+
+def test_marks_of_an_eviction_are_named_or_cleared(lab: Lab) -> None:
+    node = lab.fullest()
+    for vm in lab.vms(node):
+        lab.annotate(vm, copy_seconds="300")
+    lab.fails(node, move_by="eviction", on_unmigratable="skip", deadline=3)
+    kept = lab.drain(node, state="evacuation_cancelled", check=True).result["nodes"][0]["not_undone"]
+    assert {one["code"] for one in kept} == {"marked"}
+    assert len(kept) == 2
+    cleared = lab.drain(node, state="evacuation_cancelled", clear_marks=True)
+    assert cleared.summary["not_undone"] == 0
+    there = lab.vms(node)
+    time.sleep(2)
+    assert not lab.unfinished()
+    assert lab.vms(node) == there
+    assert not [one for one in lab.api.items(VMIS) if one["status"].get("evacuationNodeName")]
+    for vm in there:
+        lab.annotate(vm, copy_seconds="20")
+
+
+def test_by_evictions_as_kubectl_does(lab: Lab) -> None:
+    node = lab.fullest()
+    before = lab.vms()
+    done = lab.drain(node, move_by="eviction", on_unmigratable="skip")
+    assert done.summary["vms_moved"] > 0
+    assert lab.vms() == before
+    assert {one["verb"] for one in done.actions} == {"patch", "evict"}
+    lab.give_back(node)
+
+
+def test_answers_that_fail_and_watches_that_end(lab: Lab) -> None:
+    """A fifth of all answers is a fault, and every watch ends after a moment."""
+    rules = [{"answer": answer, "rate": 0.05, "users": [user(lab)]} for answer in ("429", "500", "503", "reset")]
+    before = lab.vms()
+    node = lab.fullest()
+    lab.api.expect(200, "PUT", FAULTS, {"rules": rules, "dropWatches": 120, "seed": 419})
+    try:
+        done = lab.drain(node, on_unmigratable="skip", deadline=180)
+    finally:
+        eventually(lambda: lab.api.request("DELETE", FAULTS).status == 200)
+    assert done.summary["vms_moved"] > 0
+    assert lab.vms() == before
+    assert {one["attempt"] for one in done.result["nodes"][0]["moved"]} == {1}
+    lab.give_back(node)
+
+
+def test_stopped_and_started_elsewhere_when_asked(lab: Lab) -> None:
+    """A VM that can't migrate, but may run anywhere."""
+    node = next(one["status"]["nodeName"] for one in lab.api.items(VMIS) if one["metadata"]["name"] == "vm-2" and one["metadata"]["namespace"] == "legacy")
+    before = lab.vms()
+    try:
+        done = lab.drain(node, on_unmigratable="stop_and_restart")
+    except DrainIncomplete as error:
+        pytest.fail(json.dumps(error.details["pending"], indent=1))
+    restarted = {one["name"] for one in done.actions if one["verb"] == "restart"}
+    assert "vm-2" in restarted
+    eventually(lambda: set(lab.vms()) == set(before))
+    assert lab.vms()["legacy/vm-2"] != before["legacy/vm-2"]
+    lab.give_back(node)
