@@ -102,6 +102,7 @@ class History:
         self._on_node: dict[str, collections.Counter[str]] = collections.defaultdict(collections.Counter)
         self._lines: dict[Key, collections.deque[str]] = collections.defaultdict(lambda: collections.deque(maxlen=_KEPT))
         self._ended_at: dict[Key, float] = {}
+        self._of_machine: dict[Key, dict[str, Object]] = collections.defaultdict(dict)
         self._when = ""
 
     # --- what the storm itself does --------------------------------------------------------------------------------
@@ -252,7 +253,7 @@ class History:
             self.note(key, f"instance {vmi['metadata']['uid'][:8]} {brief(vmi)}")
 
     def _launchers(self, vmi: Object) -> list[Object]:
-        return [pod for pod in self.pods.values() if owner_uid(pod) == vmi["metadata"]["uid"]]
+        return [pod for pod in self._of_machine[key_of(vmi)].values() if owner_uid(pod) == vmi["metadata"]["uid"]]
 
     def home(self, vmi: Object) -> Object | None:
         """The newest pod of the instance on its node, or of all while it has none."""
@@ -308,14 +309,21 @@ class History:
         before = self.pods.pop(uid, None)
         if kind != "DELETED":
             self.pods[uid] = pod
+        if key is not None:
+            self._launcher(key, kind, before, pod)
         self._count(kind, pod)
-        if key is None:
-            return
+
+    def _launcher(self, key: Key, kind: str, before: Object | None, pod: Object) -> None:
+        uid = pod["metadata"]["uid"]
+        self._of_machine[key][uid] = pod
         if kind == "DELETED":
+            del self._of_machine[key][uid]
             self.guests[key].pop(uid, None)
             self.note(key, f"pod {pod['metadata']['name'][-5:]} gone")
             return
         self._tell_pod(key, before, pod)
+        if status_of(pod).get("phase") == "Running" and status_of(before or {}).get("phase") != "Running":
+            self._crowd(key, pod)
         if pod["metadata"].get("deletionTimestamp") and not (before or pod)["metadata"].get("deletionTimestamp"):
             self._deleted(key, pod)
 
@@ -326,6 +334,14 @@ class History:
 
         if before is None or brief(before) != brief(pod):
             self.note(key, f"pod {pod['metadata']['name'][-5:]} {brief(pod)}")
+
+    def _crowd(self, key: Key, pod: Object) -> None:
+        """A launcher comes up: no other but the one that its guest is to leave may run."""
+        there = [one for one in self._of_machine[key].values() if self.is_running(one["metadata"]["uid"])]
+        if any(owner_uid(one) != owner_uid(pod) for one in there):
+            self.fail(key, f"a launcher of {'/'.join(key)} comes up while one of an earlier instance runs")
+        if len(there) > 2 or len({one["spec"].get("nodeName") for one in there}) < len(there):
+            self.fail(key, f"launchers of {'/'.join(key)} run on {', '.join(sorted(str(one['spec'].get('nodeName')) for one in there))}")
 
     def _deleted(self, key: Key, pod: Object) -> None:
         """Somebody has begun to delete a pod."""

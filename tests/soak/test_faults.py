@@ -53,11 +53,12 @@ class Cluster:
         self.feed("virtualmachineinstances", {"metadata": metadata, "spec": {"evictionStrategy": "LiveMigrate"}, "status": said}, kind)
 
     def pod(
-        self, name: str, node: str, phase: str = "Running", kind: str = "MODIFIED", memory: int = 2, reason: str = "", going: bool = False, uid: str = "one"
+        self, name: str, node: str, phase: str = "Running", kind: str = "MODIFIED", memory: int = 2, reason: str = "", going: bool = False, uid: str = "one",
+        machine: str = KEY[1],
     ) -> None:
         metadata: Object = {
             "namespace": KEY[0], "name": name, "uid": name, "creationTimestamp": f"{self.version:04}", "labels": {"kubevirt.io": "virt-launcher"},
-            "annotations": {"kubevirt.io/domain": KEY[1]}, "ownerReferences": [{"kind": "VirtualMachineInstance", "uid": uid, "controller": True}],
+            "annotations": {"kubevirt.io/domain": machine}, "ownerReferences": [{"kind": "VirtualMachineInstance", "uid": uid, "controller": True}],
         }  # fmt: skip
         if going:
             metadata["deletionTimestamp"] = "now"
@@ -113,11 +114,26 @@ def test_a_guest_moves(cluster: Cluster) -> None:
 
 def test_a_guest_that_runs_twice(cluster: Cluster) -> None:
     cluster.pod("other", "node02", uid="two")
-    cluster.instance("Failed", going=True, kind="MODIFIED")
+    cluster.instance("Failed", going=True)
     cluster.history.problems.clear()
     cluster.instance("Failed", kind="DELETED")
     cluster.instance("Running", "node02", uid="two")
     assert said(cluster) == "the guest shop/vm-1 runs 2 times, on node01, node02"
+
+
+def test_launchers_that_should_not_be(cluster: Cluster) -> None:
+    cluster.pod("again", "node01")
+    assert said(cluster) == "launchers of shop/vm-1 run on node01, node01"
+    cluster.history.problems.clear()
+    cluster.pod("again", "node01", "Failed")
+    cluster.pod("target", "node02")
+    assert cluster.problems == []
+    cluster.pod("third", "node03")
+    assert "launchers of shop/vm-1 run on node01, node02, node03" in cluster.history.problems[0]
+    cluster.history.problems.clear()
+    cluster.exited |= {"third", "target"}
+    cluster.pod("other", "node02", uid="two")
+    assert said(cluster) == "a launcher of shop/vm-1 comes up while one of an earlier instance runs"
 
 
 def test_a_guest_whose_process_has_ended_runs_nowhere(cluster: Cluster) -> None:
@@ -192,14 +208,14 @@ def test_objects_that_are_lost(cluster: Cluster) -> None:
 
 
 def test_a_node_that_is_asked_for_more_than_it_has(cluster: Cluster) -> None:
-    cluster.pod("large", "node01", memory=6, uid="other")
+    cluster.pod("large", "node01", memory=6, machine="vm-2")
     assert cluster.problems == []
-    cluster.pod("small", "node01", memory=1, uid="other")
+    cluster.pod("small", "node01", memory=1, machine="vm-3")
     assert said(cluster) == f"node01 is asked for {9 * GIB} of memory and has {8 * GIB}, since small came"
     cluster.history.problems.clear()
-    cluster.pod("small", "node01", "Failed", memory=1, uid="other")
-    cluster.pod("large", "node01", memory=6, kind="DELETED", uid="other")
-    cluster.pod("next", "node01", memory=6, uid="other")
+    cluster.pod("small", "node01", "Failed", memory=1, machine="vm-3")
+    cluster.pod("large", "node01", memory=6, kind="DELETED", machine="vm-2")
+    cluster.pod("next", "node01", memory=6, machine="vm-2")
     assert cluster.problems == []
 
 
