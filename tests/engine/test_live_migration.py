@@ -362,3 +362,29 @@ async def test_an_engine_that_starts_again_goes_on(tmp_path: pathlib.Path) -> No
             await cluster.phase(name, "Succeeded")
     finally:
         await engine.stop()
+
+
+async def test_a_guest_whose_post_copy_breaks_is_lost() -> None:
+    """Part of its memory is on either side: neither can go on."""
+    async with engine_of("4.19") as cluster:
+        story = STORIES["post-copy"]
+        await describe(cluster, {**story.load, "working-set": "3Gi"})
+        await cluster.settings(**story.settings)
+        before = await cluster.instance("vm-1")
+        name = await cluster.migrate("vm-1")
+
+        async def switched() -> bool:
+            return bool((await cluster.instance("vm-1"))["status"].get("migrationState", {}).get("mode") == "PostCopy")
+
+        await cluster.until(switched)
+        cluster.engine.runtime.exited((await cluster.target_pod(name))["metadata"]["uid"], 1)
+        await cluster.phase(name, "Failed")
+
+        async def another() -> bool:
+            found = [one for one in (await cluster.engine.admin.list(VMIS, cluster.namespace)).items if one["metadata"]["name"] == "vm-1"]
+            return bool(found) and found[0]["metadata"]["uid"] != before["metadata"]["uid"] and found[0]["status"].get("phase") == "Running"
+
+        await cluster.until(another)
+        ended = [obj["status"] for _when, resource, _kind, obj in cluster.seen
+                 if resource == VMIS.plural and obj["metadata"]["uid"] == before["metadata"]["uid"] and obj["status"]["phase"] == "Failed"]
+        assert ended[0]["migrationState"]["failed"]

@@ -434,7 +434,9 @@ class VirtHandler(Controller):
             if state.get("abortStatus") == "Aborting" and not self._elapsed(key, f"abort {transfer.uid}", 0.1):
                 return
             target = self._uid_of(vmi, "targetPod")
-            await self._write(writes.failed(vmi, outcome.reason, outcome.aborted, now, transfer.mode.value))
+            made = writes.failed(vmi, outcome.reason, outcome.aborted, now, transfer.mode.value)
+            # In post-copy part of the guest's memory is on either side: neither can go on.
+            await self._write(writes.ended(made, "Failed", now) if transfer.mode is Mode.POST_COPY else made)
             self._hopeless[key] = self._hopeless.get(key, 0) + 1 if "not completed after" in outcome.reason else 0
             self._done(key)
             text = f"VirtualMachineInstance migration uid {transfer.uid} failed. reason:{outcome.reason}"
