@@ -179,7 +179,7 @@ class Actions:
     async def _drain(self, node: str) -> None:
         await self._patch(f"/api/v1/nodes/{node}", {"spec": {"unschedulable": True}})
         for _pass in range(_DRAIN_PASSES):
-            there = [pod for pod in self._history.pods.values() if pod["spec"].get("nodeName") == node and self._is_launcher(pod)]
+            there = [pod for pod in self._history.pods.values() if pod["spec"].get("nodeName") == node and self._leaves(pod)]
             if not there:
                 break
             for pod in there:
@@ -189,8 +189,10 @@ class Actions:
         await self._patch(f"/api/v1/nodes/{node}", {"spec": {"unschedulable": None}})
 
     @staticmethod
-    def _is_launcher(pod: Object) -> bool:
-        return (pod["metadata"].get("labels") or {}).get("kubevirt.io") == "virt-launcher" and status_of(pod).get("phase") not in FINAL
+    def _leaves(pod: Object) -> bool:
+        """Whether a drain evicts it: virt-handlers stay."""
+        stays = any(owner["kind"] == "DaemonSet" for owner in pod["metadata"].get("ownerReferences") or ())
+        return not stays and status_of(pod).get("phase") not in FINAL
 
     async def _evict(self, pod: Object) -> None:
         metadata = {"name": pod["metadata"]["name"], "namespace": pod["metadata"]["namespace"]}
@@ -201,6 +203,14 @@ class Actions:
         found = self._home()
         if found is not None:
             await self._evict(found[1])
+
+    async def replace_handler(self) -> None:
+        """The virt-handler of a node is replaced, and with it end the migrations that go through it."""
+        node = self._node()
+        for pod in self._history.pods.values():
+            if (pod["metadata"].get("labels") or {}).get("kubevirt.io") == "virt-handler" and pod["spec"].get("nodeName") == node:
+                await self._ask("DELETE", f"/api/v1/namespaces/{pod['metadata']['namespace']}/pods/{pod['metadata']['name']}")
+                return
 
     async def cordon(self) -> None:
         await self._patch(f"/api/v1/nodes/{self._node()}", {"spec": {"unschedulable": True}})
@@ -224,6 +234,7 @@ class Actions:
             "parallelMigrationsPerCluster": draw.randint(1, 8), "parallelOutboundMigrationsPerNode": draw.randint(1, 3),
             "completionTimeoutPerGiB": draw.choice((5, 40, 150)), "progressTimeout": draw.choice((20, 150)),
             "bandwidthPerMigration": draw.choice(("0Mi", "64Mi", "512Mi")), "allowAutoConverge": draw.random() < 0.3,
+            "allowPostCopy": draw.random() < 0.3,
         }
         namespace = self._engine.sample.namespace
         if draw.random() < 0.7:
@@ -359,7 +370,7 @@ class Actions:
 ODDS: dict[str, int] = {
     "migrate": 10, "cancel": 4, "restart": 4, "start_or_stop": 5, "change_strategy": 3, "pause_and_go_on": 2, "delete_instance": 2, "delete_pod": 2,
     "delete_machine": 1, "create_machine": 2, "drain": 6, "evict": 3, "cordon": 2, "uncordon": 3, "taint": 2, "limit": 3, "power_off": 3,
-    "lose_for_good": 1, "disturb": 6, "refuse_writes": 2, "drop_watches": 3, "expire": 2, "skew": 2, "crash": 2, "spoil_migrations": 4,
+    "lose_for_good": 1, "replace_handler": 2, "disturb": 6, "refuse_writes": 2, "drop_watches": 3, "expire": 2, "skew": 2, "crash": 2, "spoil_migrations": 4,
     "hang_targets": 1,
 }
 """How often each is drawn."""

@@ -230,6 +230,10 @@ class History:
             if not excused and was not in FINAL:
                 self.fail(key, f"the instance {'/'.join(key)} is deleted for no reason")
             self.excuse(vmi, "it is deleted")
+        state = status_of(vmi).get("migrationState") or {}
+        if state.get("mode") == "PostCopy" and state.get("failed"):
+            self.excuse(vmi, "its post-copy broke")
+        excused = uid in self.excuses or uid in self.asked
         if was not in FINAL and now in FINAL:
             self._ended_at[key] = self.clock()
             by_itself = now == "Failed" and not vmi["metadata"].get("deletionTimestamp") and not self._is_to_stop(vmi)
