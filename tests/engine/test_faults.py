@@ -190,6 +190,13 @@ def test_a_node_whose_clock_is_slow_is_taken_for_silent(api: Api) -> None:
     assert (now - beat).total_seconds() >= 400
 
 
+def test_a_node_that_is_deleted_while_faults_are_set_for_it_is_not_in_their_way(api: Api) -> None:
+    api.expect(200, "PUT", FAULTS, {"lostNodes": ["node01"], "clockSkew": {"node02": 5}})
+    for node in ("node01", "node02"):
+        api.expect(200, "DELETE", f"{NODES}/{node}")
+    assert api.expect(200, "PATCH", FAULTS, {"seed": 3}, content_type=MERGE_PATCH) == {"lostNodes": ["node01"], "clockSkew": {"node02": 5}, "seed": 3}
+
+
 def test_a_target_that_never_comes_up_is_given_up(api: Api) -> None:
     marked = {"metadata": {"annotations": {"engine.okd.virt/hang-start": "true"}}}
     # What an owner says on the machine's template is on the instance; here on the instance alone, so that only its targets hang.

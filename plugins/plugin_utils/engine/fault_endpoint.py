@@ -60,8 +60,8 @@ class FaultEndpoint:
 
     def _set(self, given: t.Any) -> None:
         nodes = {stored.name for stored in self._api.store.list(("", "nodes"))}
-        # A node that was deleted while it was lost is still known here.
-        wanted, seed = faults.parse(given, nodes | set(self._lost), self._guests())
+        # A node that was deleted while a fault was set for it is still known here.
+        wanted, seed = faults.parse(given, nodes | set(self._lost) | self._said.get("clockSkew", {}).keys(), self._guests())
         self._said = {name: value for name, value in given.items() if name not in _ONCE and not (name == "dropWatches" and wanted.drop_now)}
         self._api.faults = faults.Chance(wanted, seed) if wanted.rules or wanted.refuse_writes else None
         self._api.faults_for_controllers = wanted.controllers
