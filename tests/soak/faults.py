@@ -74,6 +74,8 @@ class Storm:
                     await self._run()
             except TimeoutError:
                 self.history.problems.append(f"the round was not over after {_LONGEST:.0f} s")
+            except Exception as error:  # noqa: BLE001
+                self.history.problems.append(f"the round was broken off: {error!r}")
         self.history.problems += self._errors.texts[:5]
 
     async def _run(self) -> None:
