@@ -29,6 +29,7 @@ def _arguments(given: list[str] | None) -> argparse.Namespace:
     serve.add_argument("--cluster", default="lab", help=f"sample cluster: {', '.join(clusters.names())} (lab)")
     serve.add_argument("--release", default="4.18", choices=RELEASES, help="release of OKD Virtualization that it starts with")
     serve.add_argument("--flavour", default="okd", choices=FLAVOURS, help="names as in OKD or as in OpenShift")
+    serve.add_argument("--platform", default="4.19", choices=RELEASES, help="release of the platform below, which is updated by itself (4.19)")
     serve.add_argument("--speed", default="1", help="1 is real time, 60 a minute a second, max jumps to what is due next")
     serve.add_argument("--kubeconfig", type=pathlib.Path, default=pathlib.Path("build/engine/kubeconfig"), help="file to write when ready")
     serve.add_argument("--data-dir", type=pathlib.Path, help="keep the cluster here; every acknowledged write is on disk")
@@ -118,7 +119,7 @@ def main(given: list[str] | None = None) -> int:
     logging.getLogger("asyncio").setLevel(logging.WARNING)
     try:
         options = Options(
-            cluster=arguments.cluster, release=arguments.release, flavour=arguments.flavour, speed=arguments.speed,
+            cluster=arguments.cluster, release=arguments.release, flavour=arguments.flavour, platform=arguments.platform, speed=arguments.speed,
             address=arguments.bind, port=arguments.port, kubeconfig=arguments.kubeconfig, data_dir=arguments.data_dir,
             audit_log=arguments.audit_log, parameters=_sizes(arguments.size),
         )

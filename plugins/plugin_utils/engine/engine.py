@@ -46,6 +46,7 @@ class Options:
     cluster: str = "lab"
     release: str = "4.18"
     flavour: str = "okd"
+    platform: str = "4.19"
     speed: str = "1"
     address: str = "127.0.0.1"
     port: int = 0
@@ -62,7 +63,7 @@ class Engine:
     def __init__(self, options: Options) -> None:
         """Raises ValueError for options that can't be, journal.InUse, journal.Damaged, OSError."""
         self.options = options
-        self.sample = clusters.find(options.cluster, options.release, options.flavour, options.parameters)
+        self.sample = clusters.find(options.cluster, options.release, options.flavour, options.parameters, options.platform)
         self._journal = Journal(options.data_dir) if options.data_dir is not None else None
         try:
             # A cluster that is new is kept once it is whole: until then nobody has seen it.
@@ -96,7 +97,7 @@ class Engine:
     def about(self) -> dict[str, t.Any]:
         """What a data directory remembers of the cluster in it."""
         options = self.options
-        return {"cluster": options.cluster, "release": options.release, "flavour": options.flavour, "sizes": options.parameters}
+        return {"cluster": options.cluster, "release": options.release, "flavour": options.flavour, "platform": options.platform, "sizes": options.parameters}
 
     def _check(self, kept: dict[str, t.Any]) -> None:
         different = {name: value for name, value in kept.items() if self.about.get(name) != value}
@@ -127,7 +128,7 @@ class Engine:
         okd.register(self.api, self.sample.namespace)
         self.controllers = [
             *kubernetes.start(self.admin, self.clock, self.served, self.authority.certificate_pem, self.runtime),
-            *okd.start(self.admin, self.clock, self.sample.namespace, self.api),
+            *okd.start(self.admin, self.clock, self.sample.namespace, self.api, self.runtime),
             *kubevirt.start(self.admin, self.clock, self.sample.namespace, self.runtime, self.api),
         ]
         await self.server.start()

@@ -35,6 +35,7 @@ class EngineOptions:
     cluster: str = "lab"
     release: str = "4.18"
     flavour: str = "okd"
+    platform: str = "4.19"
     speed: str = "1"
     port: int = 0
     kubeconfig: pathlib.Path | None = None
@@ -88,9 +89,9 @@ def _start_time_by_ps(pid: int) -> str | None:
 
 def _settings(options: EngineOptions) -> dict[str, t.Any]:
     return {
-        "cluster": options.cluster, "release": options.release, "flavour": options.flavour, "speed": options.speed,
-        "port": options.port, "kubeconfig": str(options.kubeconfig_file), "durable": options.durable, "audit": options.audit,
-        "sizes": list(options.sizes),
+        "cluster": options.cluster, "release": options.release, "flavour": options.flavour, "platform": options.platform,
+        "speed": options.speed, "port": options.port, "kubeconfig": str(options.kubeconfig_file), "durable": options.durable,
+        "audit": options.audit, "sizes": list(options.sizes),
     }
 
 
@@ -188,7 +189,7 @@ def _environment() -> dict[str, str]:
 def _command(options: EngineOptions) -> list[str]:
     command = [
         sys.executable, "-m", PACKAGE.name, "serve", "--cluster", options.cluster, "--release", options.release, "--flavour", options.flavour,
-        "--speed", options.speed, "--port", str(options.port), "--kubeconfig", str(options.kubeconfig_file),
+        "--platform", options.platform, "--speed", options.speed, "--port", str(options.port), "--kubeconfig", str(options.kubeconfig_file),
     ]
     if options.durable:
         command += ["--data-dir", str(options.directory / _DATA)]

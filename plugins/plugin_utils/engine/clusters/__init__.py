@@ -26,21 +26,33 @@ def names() -> list[str]:
     return ["empty", "generated", "lab", "lab-two-operators"]
 
 
-def find(name: str, release: str, flavour: str, sizes: t.Mapping[str, int]) -> SampleCluster:
+if t.TYPE_CHECKING:
+    from ..okd.bundles import Flavour
+    from .lab import Empty
+
+
+def find(name: str, release: str, flavour: str, sizes: t.Mapping[str, int], platform: str = "4.19") -> SampleCluster:
     """A cluster by name. Raises ValueError with a sentence."""
     from ..okd.bundles import FLAVOURS
-    from .generated import SIZES, Generated
-    from .lab import Empty, Lab
 
     if name not in names():
         raise ValueError(f"there is no sample cluster {name!r}; there are {', '.join(names())}")
     if sizes and name != "generated":
         raise ValueError("sizes are for the cluster generated only")
+    sample = _made(name, release, FLAVOURS[flavour], sizes)
+    sample.platform_version = f"{platform}.0"
+    return sample
+
+
+def _made(name: str, release: str, flavour: Flavour, sizes: t.Mapping[str, int]) -> Empty:
+    from .generated import SIZES, Generated
+    from .lab import Empty, Lab
+
     if name == "generated":
         unknown = sorted(set(sizes) - set(SIZES))
         if unknown:
             raise ValueError(f"size {unknown[0]!r} is unknown; there are {', '.join(SIZES)}")
-        return Generated(release, FLAVOURS[flavour], {**SIZES, **sizes})
+        return Generated(release, flavour, {**SIZES, **sizes})
     if name == "empty":
-        return Empty(release, FLAVOURS[flavour])
-    return Lab(release, FLAVOURS[flavour], second_operator=name == "lab-two-operators")
+        return Empty(release, flavour)
+    return Lab(release, flavour, second_operator=name == "lab-two-operators")

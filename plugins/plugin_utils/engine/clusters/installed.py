@@ -26,7 +26,7 @@ from ..interface import (
 )
 from ..kubevirt import crds as kubevirt_crds
 from ..kubevirt import install_strategy, kubevirt_status
-from ..okd import bundles, crds
+from ..okd import bundles, cluster_version, crds, machine_config
 from ..okd.bundles import Flavour, Release
 from ..okd.hyperconverged import HYPERCONVERGEDS, operand
 from ..okd.hyperconverged import NAME as HYPERCONVERGED_NAME
@@ -45,7 +45,6 @@ from ..okd.olm.objects import (
 from .running import Running
 
 MARKETPLACE = "openshift-marketplace"
-CLUSTER_VERSIONS = Ref("config.openshift.io", "v1", "clusterversions")
 _REFS = {
     "CustomResourceDefinition": CUSTOM_RESOURCE_DEFINITIONS, "ServiceAccount": SERVICE_ACCOUNTS, "ClusterRole": CLUSTER_ROLES,
     "ClusterRoleBinding": CLUSTER_ROLE_BINDINGS, "Role": ROLES, "RoleBinding": ROLE_BINDINGS, "Deployment": DEPLOYMENTS,
@@ -73,7 +72,9 @@ async def namespace(cluster: Cluster, name: str, **labels: str) -> None:
 
 async def platform(cluster: Cluster, clock: Clock, version: str) -> None:
     """What OpenShift brings: its kinds, OLM's identity, the ClusterVersion."""
-    for name in ("openshift", "openshift-config", MARKETPLACE, OLM_NAMESPACE):
+    for name in (
+        "openshift", "openshift-config", "openshift-config-managed", MARKETPLACE, OLM_NAMESPACE, cluster_version.NAMESPACE, machine_config.NAMESPACE,
+    ):
         await namespace(cluster, name)
     for definition in (*crds.olm(), *crds.openshift(), kubevirt_crds.data_volumes()):
         await cluster.create(CUSTOM_RESOURCE_DEFINITIONS, definition)
@@ -100,16 +101,36 @@ async def platform(cluster: Cluster, clock: Clock, version: str) -> None:
             ("Upgradeable", "True", ""), ("RetrievedUpdates", "True", ""),
         )
     ]
-    image = f"registry.invalid/okd/release:{version}"
+    await _updates(cluster)
+    image = cluster_version.image(version)
     history = [{"state": "Completed", "version": version, "image": image, "startedTime": now, "completionTime": now, "verified": False}]
+    offered = cluster_version.offered(version)
     await put(
-        cluster, CLUSTER_VERSIONS,
+        cluster, cluster_version.CLUSTER_VERSIONS,
         {
             "apiVersion": "config.openshift.io/v1", "kind": "ClusterVersion", "metadata": {"name": "version"},
             "spec": {"channel": "stable-4.19", "clusterID": "00000000-0000-4000-8000-000000000419"},
         },
-        {"desired": {"version": version, "image": image}, "history": history, "conditions": conditions, "observedGeneration": 1, "availableUpdates": None},
+        {"desired": {"version": version, "image": image}, "history": history, "conditions": conditions, "observedGeneration": 1, "availableUpdates": offered},
     )
+
+
+async def _updates(cluster: Cluster) -> None:
+    """The identities of those who update the platform and its nodes."""
+    everything = [{"apiGroups": ["*"], "resources": ["*"], "verbs": ["*"]}, {"nonResourceURLs": ["*"], "verbs": ["*"]}]
+    accounts = [(cluster_version.NAMESPACE, cluster_version.ACCOUNT, everything)]
+    accounts += [(machine_config.NAMESPACE, name, rules) for name, rules in machine_config.RULES.items()]
+    for where, account, rules in accounts:
+        name = f"{where}-{account}"
+        if account != "default":
+            await cluster.create(SERVICE_ACCOUNTS, {"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": account, "namespace": where}})
+        role = {"apiVersion": "rbac.authorization.k8s.io/v1", "kind": "ClusterRole", "metadata": {"name": name}, "rules": rules}
+        await cluster.create(CLUSTER_ROLES, role)
+        await cluster.create(CLUSTER_ROLE_BINDINGS, {
+            "apiVersion": "rbac.authorization.k8s.io/v1", "kind": "ClusterRoleBinding", "metadata": {"name": name},
+            "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": name},
+            "subjects": [{"kind": "ServiceAccount", "name": account, "namespace": where}],
+        })
 
 
 async def catalogue(cluster: Cluster, clock: Clock, flavour: Flavour, packages: t.Sequence[Object]) -> None:

@@ -12,6 +12,7 @@ from ..clock import Clock
 from ..interface import (
     CLUSTER_ROLE_BINDINGS,
     CLUSTER_ROLES,
+    NODES,
     ROLE_BINDINGS,
     ROLES,
     SERVICE_ACCOUNTS,
@@ -21,13 +22,15 @@ from ..interface import (
 )
 from ..kubevirt import virt_controller
 from ..okd.bundles import Flavour
+from ..okd.machine_config import names as machine_config
+from ..okd.machine_config import pools
+from ..okd.machine_config.names import MACHINE_CONFIGS, POOLS, operating_system, rendered_name
 from .installed import namespace, platform, put, virtualization
 from .lab_workloads import TENANTS, add_budget, add_workloads, machines
 from .workloads import add_machine, add_node, kubevirt_settings, node
 
 _RBAC = "rbac.authorization.k8s.io"
 GROUPS = Ref("user.openshift.io", "v1", "groups")
-POOLS = Ref("machineconfiguration.openshift.io", "v1", "machineconfigpools")
 STORAGE_CLASSES = Ref("storage.k8s.io", "v1", "storageclasses")
 PLATFORM_VERSION = "4.19.0"
 WORKERS = tuple(f"node{number:02}" for number in range(1, 7))
@@ -81,19 +84,23 @@ class Empty:
     worker_memory_gib = 128
 
     def __init__(self, release: str, flavour: Flavour, second_operator: bool = False) -> None:
+        self.platform_version = PLATFORM_VERSION
         self._flavour, self._release = flavour, flavour.release(release)
         self._second_operator = second_operator
         self.namespace = flavour.namespace
 
     async def build(self, cluster: LocalCluster, clock: Clock) -> None:
-        await platform(cluster, clock, PLATFORM_VERSION)
+        await platform(cluster, clock, self.platform_version)
+        configurations = {role: rendered_name(role, [operating_system(role, self.platform_version)["spec"]]) for role in machine_config.ROLES}
         for number in range(3):
-            await add_node(cluster, clock, node(f"control-{number}", "master", f"zone-{'abc'[number]}", cores=8, memory_gib=32))
+            made = node(f"control-{number}", "master", f"zone-{'abc'[number]}", cores=8, memory_gib=32, configuration=configurations["master"])
+            await add_node(cluster, clock, made)
         for number, name in enumerate(self.workers):
             # Some are older machines, as clusters grow.
             model = "Haswell-noTSX" if number % 6 > 3 else "Cascadelake-Server"
-            await add_node(cluster, clock, node(name, "worker", f"zone-{'abc'[number % 3]}", model, self.worker_memory_gib))
-        await _pools(cluster, clock, len(self.workers))
+            made = node(name, "worker", f"zone-{'abc'[number % 3]}", model, self.worker_memory_gib, configuration=configurations["worker"])
+            await add_node(cluster, clock, made)
+        await _pools(cluster, clock, self.platform_version)
         await virtualization(cluster, clock, self._flavour, self._release, second_operator=self._second_operator)
 
 
@@ -119,22 +126,24 @@ class Lab(Empty):
         await add_budget(cluster, clock)
 
 
-async def _pools(cluster: Cluster, clock: Clock, workers: int) -> None:
-    for role, count in (("master", 3), ("worker", workers)):
-        now = clock.timestamp()
-        conditions = [
-            {"type": kind, "status": status, "reason": "", "message": "", "lastTransitionTime": now}
-            for kind, status in (("Updated", "True"), ("Updating", "False"), ("Degraded", "False"), ("NodeDegraded", "False"), ("RenderDegraded", "False"))
-        ]
-        configuration = {"name": f"rendered-{role}-3f0c3d5a9b3e4f60b2f1a1d4c5e6f708"}
-        counts = {"machineCount": count, "readyMachineCount": count, "updatedMachineCount": count, "unavailableMachineCount": 0, "degradedMachineCount": 0}
+async def _pools(cluster: Cluster, clock: Clock, version: str) -> None:
+    """The pools of both roles at rest, with the MachineConfigs that they are made of."""
+    nodes = (await cluster.list(NODES)).items
+    for role in machine_config.ROLES:
+        source = operating_system(role, version)
+        name = rendered_name(role, [source["spec"]])
+        await cluster.create(MACHINE_CONFIGS, source)
+        await cluster.create(MACHINE_CONFIGS, {**source, "metadata": {"name": name}})
+        origin = {"apiVersion": MACHINE_CONFIGS.api_version, "kind": "MachineConfig", "name": source["metadata"]["name"]}
         pool = {
             "apiVersion": POOLS.api_version, "kind": "MachineConfigPool", "metadata": {"name": role},
             "spec": {
-                "configuration": configuration, "paused": False, "nodeSelector": {"matchLabels": {f"node-role.kubernetes.io/{role}": ""}},
+                "configuration": {"name": name, "source": [origin]}, "paused": False, "machineConfigSelector": {"matchLabels": {machine_config.ROLE: role}},
+                "nodeSelector": {"matchLabels": {f"node-role.kubernetes.io/{role}": ""}},
             },
         }
-        await put(cluster, POOLS, pool, {"configuration": configuration, "conditions": conditions, "observedGeneration": 1, **counts})
+        members = [one for one in nodes if f"node-role.kubernetes.io/{role}" in one["metadata"]["labels"]]
+        await put(cluster, POOLS, pool, pools.status(pool, members, name, {}, clock.timestamp()))
 
 
 async def _access(cluster: Cluster) -> None:

@@ -22,6 +22,7 @@ from ..kubevirt.virt_controller.eviction_strategies import is_guarded
 from ..kubevirt.virt_controller.launcher import UNPAUSED, launcher_image, launcher_pod
 from ..kubevirt.virt_controller.phases import CLAIMS, VIRTUAL_MACHINE_INSTANCES, VIRTUAL_MACHINES
 from ..kubevirt.virt_handler.instance_writes import interfaces
+from ..okd.machine_config.names import initial_annotations
 from .installed import put
 
 NEWEST = (1, 5, 3)
@@ -51,8 +52,10 @@ class Machine:
     """Of its pod."""
 
 
-def node(name: str, role: str, zone: str, cpu_model: str = "Cascadelake-Server", memory_gib: int = 128, cores: int = 32) -> tuple[Object, Object]:
-    """A node and its status."""
+def node(
+    name: str, role: str, zone: str, cpu_model: str = "Cascadelake-Server", memory_gib: int = 128, cores: int = 32, configuration: str = "",
+) -> tuple[Object, Object]:
+    """A node and its status. C(configuration) is the MachineConfig that it runs."""
     labels = {
         "kubernetes.io/hostname": name, "kubernetes.io/arch": "amd64", "kubernetes.io/os": "linux", f"node-role.kubernetes.io/{role}": "",
         "topology.kubernetes.io/zone": zone,
@@ -68,11 +71,7 @@ def node(name: str, role: str, zone: str, cpu_model: str = "Cascadelake-Server",
         }
         for model in models:
             labels |= {f"cpu-model.node.kubevirt.io/{model}": "true", f"cpu-model-migration.node.kubevirt.io/{model}": "true"}
-    configuration = f"rendered-{role}-3f0c3d5a9b3e4f60b2f1a1d4c5e6f708"
-    annotations = {
-        "machineconfiguration.openshift.io/currentConfig": configuration, "machineconfiguration.openshift.io/desiredConfig": configuration,
-        "machineconfiguration.openshift.io/state": "Done",
-    }
+    annotations = initial_annotations(configuration)
     spec: Object = {}
     if role == "master":
         spec["taints"] = [{"key": "node-role.kubernetes.io/master", "effect": "NoSchedule"}]

@@ -8,7 +8,9 @@ from ..apiserver.chain import ApiServer
 from ..clock import Clock
 from ..controller import Controller
 from ..interface import Cluster
-from . import hyperconverged, olm
+from ..kubernetes.runtime import Runtime
+from . import cluster_version, hyperconverged, machine_config, olm
+from .cluster_version import ClusterVersions
 from .hyperconverged import HyperConverged
 
 
@@ -17,10 +19,15 @@ def register(api: ApiServer, namespace: str) -> None:
     hyperconverged.register(api, namespace)
 
 
-def start(cluster: Cluster, clock: Clock, namespace: str, api: ApiServer) -> list[Controller]:
-    """Start OLM, and the operator of the HyperConverged in its namespace; the given cluster is only used to take on identities."""
+def start(cluster: Cluster, clock: Clock, namespace: str, api: ApiServer, runtime: Runtime) -> list[Controller]:
+    """Start OLM, what updates platform and nodes, and the operator of the HyperConverged in its namespace.
+
+    The given cluster is only used to take on identities.
+    """
     operator = HyperConverged(namespace)
-    controllers = [*olm.start(cluster, clock), operator]
+    versions = ClusterVersions()
+    controllers = [*olm.start(cluster, clock), *machine_config.start(cluster, clock, runtime), versions, operator]
+    versions.start(cluster.as_service_account(cluster_version.NAMESPACE, cluster_version.ACCOUNT), clock)
     hyperconverged.metrics.register(api, namespace, operator.overwritten)
     operator.start(cluster.as_service_account(namespace, "hyperconverged-cluster-operator"), clock)
     return controllers

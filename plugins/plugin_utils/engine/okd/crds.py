@@ -90,6 +90,10 @@ def openshift() -> list[Object]:
         Definition(
             "machineconfiguration.openshift.io", ("v1",), "MachineConfigPool", "machineconfigpools", ("mcp",), namespaced=False, columns=pool,
         ),
+        Definition(
+            "machineconfiguration.openshift.io", ("v1",), "MachineConfig", "machineconfigs", ("mc",), namespaced=False, subresources=(),
+            columns=(("IgnitionVersion", "string", ".spec.config.ignition.version", 0), AGE),
+        ),
         # On a cluster an aggregated API serves it; to its clients that is no difference.
         Definition(
             "user.openshift.io", ("v1",), "Group", "groups", namespaced=False, subresources=(),
