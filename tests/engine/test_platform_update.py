@@ -45,7 +45,7 @@ class Platform:
     def is_rolled(self, pool: str) -> bool:
         found = self.api.get(f"{POOLS}/{pool}")
         same = found["status"]["configuration"]["name"] == found["spec"]["configuration"]["name"]
-        return same and self.condition(f"{POOLS}/{pool}", "Updated")["status"] == "True"
+        return bool(same and self.condition(f"{POOLS}/{pool}", "Updated")["status"] == "True")
 
     def vms(self) -> dict[str, str]:
         return {one["metadata"]["uid"]: one["status"]["phase"] for one in self.api.items(VMIS)}
