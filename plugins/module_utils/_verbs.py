@@ -15,9 +15,12 @@ VERBS: dict[str, str] = {
     "migrate_access_info": "access.audit",
     "migrate_role_aggregation": "access.aggregation",
     "migrate_role_binding": "access.bindings",
+    "migration_info": "migration.info",
     "node_drain": "drain.verb",
     "operator_update": "update.verb",
+    "rolling_drain": "drain.rolling",
     "temporary_migrate_role": "access.temporary_role",
+    "vm_migration": "migration.verb",
 }
 
 

@@ -228,6 +228,23 @@ class Cluster:
         """PUT to a subresource that acts on an object."""
         return self._transport.exchange("PUT", resource.path(namespace, name, subresource), None, body, accept="*/*")[0]
 
+    def document(self, path: str) -> Json:
+        """A JSON document that is no object of a resource, such as an OpenAPI description."""
+        return self._transport.exchange("GET", path)[0]
+
+    def text(self, path: str) -> str:
+        """One try for a text, such as metrics. Raises ApiError, and Faulty when the connection broke."""
+        status, _headers, response = self._transport.send("GET", path, accept="text/plain, */*;q=0.5")
+        try:
+            content: bytes = response.read()
+        except BROKEN as error:
+            raise Faulty(str(error)) from error
+        finally:
+            response.release_conn()
+        if status >= 400:
+            raise error_of(status, _status(content), f"GET {path}")
+        return content.decode("utf-8", "replace")
+
     def impersonating(self, user: str) -> Cluster:
         """The same cluster as another user; the API server must permit it."""
         return Cluster(self._transport.api, self.source, (), (("Impersonate-User", user),), self._transport.request_timeout)

@@ -38,6 +38,7 @@ class Resource(t.NamedTuple):
 RBAC = "rbac.authorization.k8s.io"
 NAMESPACES = Resource("", "v1", "namespaces", "Namespace", False)
 NODES = Resource("", "v1", "nodes", "Node", False)
+EVENTS = Resource("", "v1", "events", "Event")
 PODS = Resource("", "v1", "pods", "Pod")
 POD_DISRUPTION_BUDGETS = Resource("policy", "v1", "poddisruptionbudgets", "PodDisruptionBudget")
 CLUSTER_ROLES = Resource(RBAC, "v1", "clusterroles", "ClusterRole", False)

@@ -5,20 +5,18 @@
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import typing as t
 from dataclasses import dataclass
 
 from .._cluster.resources import VIRTUAL_MACHINE_INSTANCE_MIGRATIONS
-from .._migrations.ours import DRAIN_RUN_LABEL as RUN_LABEL
+from .._migrations.memory import memory_bytes
+from .._migrations.ours import DRAIN_RUN_LABEL
 from .._migrations.state import failed, is_final, vmi_key
-
-with contextlib.suppress(ImportError):
-    from kubernetes.utils.quantity import parse_quantity
 
 Json = dict[str, t.Any]
 Key = tuple[str, str]
+RUN_LABEL = DRAIN_RUN_LABEL
 NODE_ANNOTATION, ATTEMPT_ANNOTATION = "okd.virt/drain-node", "okd.virt/drain-attempt"
 FIRST_BACK_OFF, LONGEST_BACK_OFF = 20.0, 320.0
 """Seconds after a failure, doubled with each further one, as KubeVirt itself does for evacuations."""
@@ -87,11 +85,7 @@ def attempts(migrations: t.Iterable[Json], run: str, node: str) -> dict[Key, Att
     return found
 
 
-def memory_bytes(vmi: Json) -> int:
-    """What an instance's guest has; 0 if nothing can be told."""
-    domain = (vmi.get("spec") or {}).get("domain") or {}
-    text = (domain.get("memory") or {}).get("guest") or ((domain.get("resources") or {}).get("requests") or {}).get("memory") or "0"
-    try:
-        return int(parse_quantity(text))  # type: ignore[no-untyped-call]
-    except ValueError:
-        return 0
+__all__ = (
+    "ATTEMPT_ANNOTATION", "FIRST_BACK_OFF", "LONGEST_BACK_OFF", "NODE_ANNOTATION", "RUN_LABEL", "Attempts", "attempts", "is_ours", "keep", "manifest",
+    "memory_bytes",
+)
