@@ -74,7 +74,7 @@ class Storm:
                     await self._run()
             except TimeoutError:
                 self.history.problems.append(f"the round was not over after {_LONGEST:.0f} s")
-            except Exception as error:  # noqa: BLE001
+            except Exception as error:
                 self.history.problems.append(f"the round was broken off: {error!r}")
         self.history.problems += self._errors.texts[:5]
 
