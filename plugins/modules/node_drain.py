@@ -121,7 +121,10 @@ notes:
   - With O(machine_config_pool) also C(get) on C(machineconfigpools.machineconfiguration.openshift.io).
   - With O(clear_marks) also C(impersonate) on the service account C(kubevirt-controller) of KubeVirt's namespace.
 seealso:
-  - module: kubernetes.core.k8s_drain
+  - module: okd.virt.migration_info
+  - module: okd.virt.vm_migration
+  - name: kubernetes.core.k8s_drain
+    link: https://docs.ansible.com/ansible/latest/collections/kubernetes/core/k8s_drain_module.html
     description: Takes the first 429, by which KubeVirt says that a migration has begun, for a failure.
 author:
   - The okd.virt contributors (@okd-virt)
