@@ -38,10 +38,10 @@ class MovingLab:
     def node(self, name: str) -> str:
         return str(self.vmi(name)["status"]["nodeName"])
 
-    def behaves(self, name: str, **annotations: str | None) -> None:
+    def behaves(self, name: str, namespace: str = "shop", **annotations: str | None) -> None:
         """How its copies go: copy_seconds, fail_migration, hang_migration; None takes one away."""
         named = {FAULTS + key.replace("_", "-"): value for key, value in annotations.items()}
-        path = f"{SHOP}/virtualmachineinstances/{name}"
+        path = f"{KUBEVIRT_API}/namespaces/{namespace}/virtualmachineinstances/{name}"
         self.api.expect(200, "PATCH", path, {"metadata": {"annotations": named}}, content_type=MERGE_PATCH)
 
     def migrations(self, name: str = "") -> list[dict[str, t.Any]]:
@@ -51,9 +51,9 @@ class MovingLab:
     def unfinished(self, name: str = "") -> list[dict[str, t.Any]]:
         return [one for one in self.migrations(name) if (one.get("status") or {}).get("phase") not in ("Succeeded", "Failed")]
 
-    def ask(self, vm: str, name: str) -> dict[str, t.Any]:
+    def ask(self, vm: str, name: str, namespace: str = "shop") -> dict[str, t.Any]:
         """A migration of somebody else."""
-        return self.api.expect(201, "POST", f"{SHOP}/virtualmachineinstancemigrations", {
+        return self.api.expect(201, "POST", f"{KUBEVIRT_API}/namespaces/{namespace}/virtualmachineinstancemigrations", {
             "apiVersion": "kubevirt.io/v1", "kind": "VirtualMachineInstanceMigration", "metadata": {"name": name}, "spec": {"vmiName": vm},
         })
 

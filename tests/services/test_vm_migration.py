@@ -289,6 +289,53 @@ def test_a_target_can_be_chosen_only_where_the_server_knows_how(lab: MovingLab) 
     assert not lab.unfinished("vm-5")
 
 
+def test_a_later_kubevirt_is_told_where_to_go(lab: MovingLab) -> None:
+    """The field as KubeVirt 1.6 has it, in the schema of this cluster's kind."""
+    crd = lab.api.get(CRD)
+    schemas = [one["schema"]["openAPIV3Schema"]["properties"]["spec"]["properties"] for one in crd["spec"]["versions"]]
+    for properties in schemas:
+        properties["addedNodeSelector"] = {"type": "object", "additionalProperties": {"type": "string"}}
+    lab.api.expect(200, "PUT", CRD, crd)
+    here = lab.node("vm-5")
+    try:
+        stays = {"kubernetes.io/hostname": here}
+        assert not eventually(lambda: _accepted(lab, stays)).changed
+        other = next(name for name in ("node01", "node03") if name != here)
+        planned = move(lab, "vm-5", target_node_selector={"kubernetes.io/hostname": other}, check=True)
+        assert planned.actions[0]["after"]["spec"]["addedNodeSelector"] == {"kubernetes.io/hostname": other}
+        move(lab, "vm-5", target_node_selector={"kubernetes.io/hostname": other})
+        newest = max(lab.migrations("vm-5"), key=lambda one: one["metadata"]["creationTimestamp"])
+        assert newest["spec"]["addedNodeSelector"] == {"kubernetes.io/hostname": other}
+    finally:
+        crd = lab.api.get(CRD)
+        for one in crd["spec"]["versions"]:
+            one["schema"]["openAPIV3Schema"]["properties"]["spec"]["properties"].pop("addedNodeSelector", None)
+        lab.api.expect(200, "PUT", CRD, crd)
+
+
+def _accepted(lab: MovingLab, selector: dict[str, str]) -> t.Any:
+    """The schema takes a moment to be served."""
+    try:
+        return move(lab, "vm-5", target_node_selector=selector)
+    except PreconditionFailed:
+        return None
+
+
+def test_answers_that_fail_and_watches_that_end(lab: MovingLab) -> None:
+    """A fifth of all answers is a fault, and every watch ends after a moment."""
+    review = {"apiVersion": "authentication.k8s.io/v1", "kind": "SelfSubjectReview"}
+    user = lab.api.expect(201, "POST", "/apis/authentication.k8s.io/v1/selfsubjectreviews", review)["status"]["userInfo"]["username"]
+    rules = [{"answer": answer, "rate": 0.05, "users": [user]} for answer in ("429", "500", "503", "reset")]
+    known = {one["metadata"]["uid"] for one in lab.migrations()}
+    lab.api.expect(200, "PUT", "/engine.okd.virt/v1/faults", {"rules": rules, "dropWatches": 120, "seed": 418})
+    try:
+        done = move(lab, "vm-2", "vm-3", "vm-4")
+    finally:
+        eventually(lambda: lab.api.request("DELETE", "/engine.okd.virt/v1/faults").status == 200)
+    assert (done.summary["moved"], done.summary["started"]) == (3, 3)
+    assert len([one for one in lab.migrations() if one["metadata"]["uid"] not in known]) == 3
+
+
 def test_who_may_only_see_his_namespace_is_told_that_slots_are_not_known(lab: MovingLab) -> None:
     rules = [
         {"apiGroups": ["kubevirt.io"], "resources": ["virtualmachines", "virtualmachineinstances"], "verbs": ["get", "list", "watch"]},

@@ -194,26 +194,36 @@ class Moving:
             made = self.context.cluster.create(VIRTUAL_MACHINE_INSTANCE_MIGRATIONS, body)
         except ApiError as error:
             if _IN_FLIGHT in error.message:
-                self._adopt(move)
-                return
-            if error.status in (400, 422):
+                current = self._current(move.key)
+                if current is None:
+                    # It has just ended: the next look tries again.
+                    return
+                if current["metadata"]["name"] != body["metadata"]["name"]:
+                    self._adopt(move, current)
+                    return
+                # An earlier try of ours whose answer was lost.
+                made = current
+            elif error.status in (400, 422):
                 self._end(move, "failed", Reason("refused", f"KubeVirt refused the migration: {error.message}"))
                 return
-            raise
+            else:
+                raise
         move.state, move.name, move.uid, move.began = "migrating", body["metadata"]["name"], made["metadata"]["uid"], time.monotonic()
         move.reason = Reason("not_seen", "KubeVirt has not taken it up yet")
         after = {"metadata": {"name": move.name, "labels": body["metadata"]["labels"]}, "spec": body["spec"]}
         self.changes.append(Change("create", body["kind"], *move.key, move.intent.sentence, None, after))
         self._say(move.key, f"migrates away from {move.intent.node}" if move.intent.node else "migrates", migration=move.name)
 
-    def _adopt(self, move: Move) -> None:
+    def _current(self, key: Key) -> Json | None:
+        """The unfinished migration of a VM."""
+        items = self.context.cluster.list(VIRTUAL_MACHINE_INSTANCE_MIGRATIONS, key[0]).items
+        return next((one for one in items if vmi_key(one) == key and not is_final(one)), None)
+
+    def _adopt(self, move: Move, current: Json) -> None:
         """Somebody else's migration came first: it is followed in place of ours."""
-        items = self.context.cluster.list(VIRTUAL_MACHINE_INSTANCE_MIGRATIONS, move.key[0]).items
-        current = next((one for one in items if vmi_key(one) == move.key and not is_final(one)), None)
-        if current is not None:
-            metadata = current["metadata"]
-            move.state, move.name, move.uid, move.began, move.seen = "followed", metadata["name"], metadata["uid"], time.monotonic(), True
-            self._say(move.key, f"migration {move.name} of somebody else came first, and is followed", migration=move.name)
+        metadata = current["metadata"]
+        move.state, move.name, move.uid, move.began, move.seen = "followed", metadata["name"], metadata["uid"], time.monotonic(), True
+        self._say(move.key, f"migration {move.name} of somebody else came first, and is followed", migration=move.name)
 
     def _judge(self, move: Move, found: Json | None, vmi: Json | None) -> None:
         """Take in what has become of a migration."""
