@@ -10,7 +10,9 @@ import time
 import typing as t
 
 import pytest
+from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
 
+from ansible_collections.okd.virt.plugins.module_utils._cluster.connection import connect
 from ansible_collections.okd.virt.plugins.module_utils._errors import (
     DeadlineExceeded,
     OptionError,
@@ -18,8 +20,12 @@ from ansible_collections.okd.virt.plugins.module_utils._errors import (
     VirtError,
 )
 from ansible_collections.okd.virt.plugins.module_utils._migrations.ours import RUN_LABEL
+from ansible_collections.okd.virt.plugins.module_utils._options import auth_spec
+from ansible_collections.okd.virt.plugins.module_utils._plan import SilentListener
+from ansible_collections.okd.virt.plugins.module_utils._verb import Context
 from ansible_collections.okd.virt.plugins.module_utils.migration.cancelling import NotCancelled
 from ansible_collections.okd.virt.plugins.module_utils.migration.moving import MigrationFailed
+from ansible_collections.okd.virt.plugins.module_utils.migration.verb import VERB
 
 from ..conftest import EngineFactory
 from ..support.api import MERGE_PATCH, Api
@@ -102,6 +108,22 @@ def test_what_moves_already_is_followed_and_not_doubled(lab: MovingLab) -> None:
     assert not done.actions
     assert (done.result["vms"][0]["state"], done.result["vms"][0]["migration"]) == ("moved", "theirs")
     assert [one["metadata"]["name"] for one in lab.migrations("vm-4") if one["metadata"]["name"].startswith("okd-virt")] == []
+
+
+def test_somebody_else_comes_first(lab: MovingLab) -> None:
+    """Between plan and run another migration of the VM is made: KubeVirt refuses ours, and theirs is followed."""
+    spec = auth_spec().merge(VERB.spec())
+    given = {**lab.verbs.connection, "namespace": "shop", "names": ["vm-5"], "deadline": 60}
+    options = ArgumentSpecValidator(spec.argument_spec).validate(given).validated_parameters
+    name = f"first-{time.monotonic_ns()}"
+    with connect(options, environment={}) as cluster:
+        context = Context(cluster, options, SilentListener(time.monotonic), time.monotonic())
+        observed = VERB.observe(context)
+        planned = VERB.plan(observed, options)
+        lab.ask("vm-5", name)
+        done = VERB.apply(context, observed, planned)
+    assert not done.changed
+    assert (done.result["vms"][0]["migration"], done.result["vms"][0]["state"]) == (name, "moved")
 
 
 def test_several_take_exactly_the_slots_that_there_are(lab: MovingLab) -> None:
