@@ -15,7 +15,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from ..support.paths import BUILD
-from . import audit, engine, scale, verbs
+from . import audit, drain, engine, scale, verbs
 from .measuring import Entry, write
 
 
@@ -30,6 +30,7 @@ class Benchmark:
 BENCHMARKS = {
     "verbs": Benchmark(verbs.measure, verbs.missed),
     "audit": Benchmark(audit.measure, audit.missed),
+    "drain": Benchmark(drain.measure, drain.missed),
     "engine": Benchmark(engine.measure, engine.missed),
     "scale": Benchmark(scale.measure, scale.missed),
 }

@@ -28,16 +28,15 @@ IN_PARALLEL, PER_NODE = 200, 5
 """Migrations at once in the cluster and out of a node; as many nodes are drained at once as that keeps busy."""
 STILL_TO_COME = {"key": "tests.okd.virt/still-to-come", "effect": "PreferNoSchedule"}
 LOOK = 5.0
-"""Engine seconds between two looks at a node, as kubectl drain takes them."""
+"""Engine seconds between two looks at a node."""
 
 
 class RollingDrain:
-    """Cordons nodes, evicts their VMs as long as there are any, and gives them back; nodes still to come are made unattractive."""
+    """Cordons nodes, migrates as many of their VMs as there are slots, and gives them back; nodes still to come are made unattractive."""
 
     def __init__(self, engine: Engine) -> None:
         self._engine, self._admin = engine, engine.admin
         self.moved = 0
-        self._marked: set[str] = set()
 
     async def prepare(self) -> None:
         """Limits for a large cluster."""
@@ -62,15 +61,33 @@ class RollingDrain:
                 await self._admin.patch(NODES, name, {"spec": {"unschedulable": None}})
 
     async def _drain(self, node: str) -> None:
+        moving: dict[str, tuple[str, str]] = {}
         while True:
             found = await self._admin.list(PODS, field_selector=f"spec.nodeName={node}", label_selector="kubevirt.io=virt-launcher")
             if not found.items:
                 break
             for pod in found.items:
-                # Whatever moves already is not asked again: virt-api answers few requests a second.
-                if pod["status"]["phase"] == "Succeeded" or pod["metadata"]["uid"] not in self._marked:
+                uid, namespace = pod["metadata"]["uid"], pod["metadata"]["namespace"]
+                if pod["status"]["phase"] == "Succeeded":
+                    moving.pop(uid, None)
                     await self._evict(pod["metadata"])
+                elif uid in moving:
+                    if await self._has_failed(*moving[uid]):
+                        del moving[uid]
+                elif len(moving) < PER_NODE:
+                    moving[uid] = namespace, await self._migrate(namespace, pod["metadata"]["annotations"]["kubevirt.io/domain"])
             await self._engine.clock.sleep(LOOK)
+
+    async def _migrate(self, namespace: str, name: str) -> str:
+        body = {
+            "apiVersion": MIGRATIONS.api_version, "kind": "VirtualMachineInstanceMigration", "metadata": {"generateName": "scale-", "namespace": namespace},
+            "spec": {"vmiName": name},
+        }
+        made = await self._admin.create(MIGRATIONS, body, namespace)
+        return str(made["metadata"]["name"])
+
+    async def _has_failed(self, namespace: str, name: str) -> bool:
+        return bool(((await self._admin.get(MIGRATIONS, name, namespace)).get("status") or {}).get("phase") == "Failed")
 
     async def _evict(self, metadata: dict[str, Any]) -> None:
         name, namespace = metadata["name"], metadata["namespace"]
@@ -79,11 +96,8 @@ class RollingDrain:
             await self._admin.create(PODS, body, namespace, "eviction", name)
             self.moved += 1
         except StatusError as error:
-            # 429 is how KubeVirt says that the migration is on its way.
             if error.code not in (404, 429, 500):
                 raise
-            if error.code == 429:
-                self._marked.add(metadata["uid"])
 
 
 def _resident() -> float:
