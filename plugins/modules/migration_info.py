@@ -36,7 +36,9 @@ options:
     default: []
     choices: [Unset, Pending, Scheduling, Scheduled, PreparingTarget, TargetReady, Running, Succeeded, Failed]
   run:
-    description: Only migrations of this run of M(okd.virt.node_drain) or M(okd.virt.vm_migration), by the labels C(okd.virt/drain-run) and C(okd.virt/migration-run).
+    description:
+      - Only migrations of this run of M(okd.virt.node_drain) or M(okd.virt.vm_migration), by the labels C(okd.virt/drain-run) and
+        C(okd.virt/migration-run).
     type: str
   events:
     description: Whether to read the events on migrations, which tell more of those that failed before a copy began. Where they may not be listed they are not.
@@ -51,8 +53,8 @@ options:
 requirements:
   - kubernetes >= 28.1.0
 notes:
-  - Rules needed - C(list) on C(virtualmachineinstancemigrations.kubevirt.io) in the whole cluster, or in O(namespace), in which case the slots are not known; C(get)
-    and, for more than 40 VMs, C(list) on C(virtualmachineinstances.kubevirt.io); C(list) on C(kubevirts.kubevirt.io), which everybody has.
+  - Rules needed - C(list) on C(virtualmachineinstancemigrations.kubevirt.io) in the whole cluster, or in O(namespace), in which case the slots are not known;
+    C(get) and, for more than 40 VMs, C(list) on C(virtualmachineinstances.kubevirt.io); C(list) on C(kubevirts.kubevirt.io), which everybody has.
   - With O(events) C(list) on C(events). With O(metrics_path) C(get) on that path, or on C(pods/proxy).
   - Ages are counted by the clock of the machine that runs this, or by the latest time that a migration shows if that is later.
 seealso:
@@ -200,8 +202,8 @@ migrations:
       sample: true
     data:
       description:
-        - Bytes of the guest in all, processed and remaining, bytes per second that are sent and written anew, the share that is done in percent, and at this rate the
-          seconds that remain. Empty without O(metrics_path), and while nothing is copied.
+        - Bytes of the guest in all, processed and remaining, bytes per second that are sent and written anew, the share that is done in percent, and at this
+          rate the seconds that remain. Empty without O(metrics_path), and while nothing is copied.
       type: dict
       returned: unless it has ended
       sample: {"total_bytes": 2147483648, "processed_bytes": 1610612736, "remaining_bytes": 536870912, "percent": 75}
@@ -211,7 +213,9 @@ migrations:
       returned: unless it has ended
       sample: 35.5
 slots:
-  description: Slots used and free, of the cluster and of nodes that have migrations under way. Empty where the migrations of the whole cluster may not be listed.
+  description:
+    - Slots used and free, of the cluster and of nodes that have migrations under way.
+    - Empty where the migrations of the whole cluster may not be listed.
   returned: always
   type: dict
   sample:

@@ -26,8 +26,8 @@ options:
   state:
     description:
       - V(migrated) moves the VMs to other nodes.
-      - V(cancelled) deletes the unfinished migrations of the VMs, whoever made them, and waits until they have stopped. One in post-copy is never touched, since
-        that would lose the VM; the others are stopped, and then the task fails and says which goes on.
+      - V(cancelled) deletes the unfinished migrations of the VMs, whoever made them, and waits until they have stopped. One in post-copy is never touched,
+        since that would lose the VM; the others are stopped, and then the task fails and says which goes on.
     type: str
     choices: [migrated, cancelled]
     default: migrated
@@ -82,7 +82,8 @@ notes:
     C(watch), and C(create) or C(delete) on C(virtualmachineinstancemigrations.kubevirt.io), which C(kubevirt.io:migrate) gives.
   - C(list) and C(watch) on C(virtualmachineinstancemigrations.kubevirt.io) in the whole cluster, and C(get) on C(virtualmachineinstances.kubevirt.io), let the
     slots be counted that others take. Without them there is a warning.
-  - C(list) on C(events) in the namespace makes the reasons of failures more precise. C(list) on C(kubevirts.kubevirt.io), which everybody has, tells the limits.
+  - C(list) on C(events) in the namespace makes the reasons of failures more precise.
+  - C(list) on C(kubevirts.kubevirt.io), which everybody has, tells the limits.
   - With O(target_node_selector) also C(list) on C(nodes).
   - It uses the VirtualMachineInstanceMigration API and not the subresource C(virtualmachines/migrate), which answers before there is a migration and does not
     say which.
@@ -144,8 +145,8 @@ vms:
       sample: vm-1
     state:
       description:
-        - C(moved), C(failed), C(migrating), C(followed), C(waiting), C(stayed), C(cancelled) or C(not_cancelled). In check mode C(migrate), C(follow), C(stayed),
-          C(cancel) or C(not_cancelled).
+        - C(moved), C(failed), C(migrating), C(followed), C(waiting), C(stayed), C(cancelled) or C(not_cancelled). In check mode C(migrate), C(follow),
+          C(stayed), C(cancel) or C(not_cancelled).
       type: str
       returned: unless the task was refused
       sample: moved
@@ -202,9 +203,9 @@ refused:
   sample: []
 code:
   description:
-    - Why the task failed, in one word - C(not_migratable), C(not_running), C(no_such_vm), C(no_slots), C(no_target_node_selector), C(deadline), C(post_copy), or the
-      reason of the first migration that failed, such as C(too_slow), C(no_progress), C(target_unschedulable), C(target_not_started), C(target_down), C(quota),
-      C(source_failed), C(cancelled), C(vmi_gone), C(refused).
+    - Why the task failed, in one word - C(not_migratable), C(not_running), C(no_such_vm), C(no_slots), C(no_target_node_selector), C(deadline), C(post_copy).
+    - Or the reason of the first migration that failed, such as C(too_slow), C(no_progress), C(target_unschedulable), C(target_not_started), C(target_down),
+      C(quota), C(source_failed), C(cancelled), C(vmi_gone), C(refused).
   returned: on failure
   type: str
   sample: not_migratable
