@@ -11,6 +11,7 @@ import pytest
 
 from ansible_collections.okd.virt.plugins.plugin_utils.engine.engine import Engine, Options
 from ansible_collections.okd.virt.plugins.plugin_utils.engine.interface import NODES, PODS, Object
+from ansible_collections.okd.virt.plugins.plugin_utils.engine.kubevirt.virt_handler import VirtHandler
 
 from ..support.node_agent import VMIS
 from .migrating import Migrating
@@ -164,3 +165,23 @@ async def test_a_launcher_that_gets_no_guest_ends_by_itself() -> None:
         assert 240 <= cluster.now - began <= 365
         assert await launchers_run(cluster) == [home["metadata"]["name"]]
         assert (await cluster.instance("vm-1"))["status"]["phase"] == "Running"
+
+
+async def test_an_instance_that_is_deleted_while_its_guest_shuts_down(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
+    async with engine_of("4.19") as cluster:
+        vmi = await cluster.instance("vm-1")
+        pod = await pod_of(cluster, vmi)
+        handler = next(one for one in cluster.engine.controllers if isinstance(one, VirtHandler))
+        write = handler._write
+
+        async def write_and_hear_of_the_deletion(made: Object) -> Object:
+            written = await write(made)
+            handler._instance("DELETED", written, None)
+            return written
+
+        monkeypatch.setattr(handler, "_write", write_and_hear_of_the_deletion)
+        await cluster.engine.admin.delete(PODS, pod["metadata"]["name"], cluster.namespace)
+        await another(cluster, vmi["metadata"]["uid"])
+        cluster.engine.runtime.exited((await pod_of(cluster, await cluster.instance("vm-1")))["metadata"]["uid"], 1)
+        await another(cluster, (await cluster.instance("vm-1"))["metadata"]["uid"])
+        assert [record.getMessage() for record in caplog.records if record.levelname == "ERROR"] == []

@@ -15,6 +15,7 @@ import pytest
 
 from ansible_collections.okd.virt.plugins.plugin_utils.engine.engine import Engine, Options
 from ansible_collections.okd.virt.plugins.plugin_utils.engine.interface import PODS, Object, Ref
+from ansible_collections.okd.virt.plugins.plugin_utils.engine.store.history import StoreEvent
 
 from ..support.api import Api
 from ..support.node_agent import VMIS
@@ -371,14 +372,17 @@ async def test_a_guest_whose_post_copy_breaks_is_lost() -> None:
         await describe(cluster, {**story.load, "working-set": "3Gi"})
         await cluster.settings(**story.settings)
         before = await cluster.instance("vm-1")
-        name = await cluster.migrate("vm-1")
+        store, runtime = cluster.engine.store, cluster.engine.runtime
 
-        async def switched() -> bool:
-            return bool((await cluster.instance("vm-1"))["status"].get("migrationState", {}).get("mode") == "PostCopy")
+        def break_it(event: StoreEvent) -> None:
+            state = (event.stored.value.get("status") or {}).get("migrationState") or {}
+            if event.stored.resource[1] == VMIS.plural and state.get("mode") == "PostCopy" and not state.get("completed"):
+                target = store.get(("", "pods"), cluster.namespace, state["targetPod"])
+                assert target is not None
+                asyncio.get_running_loop().call_soon(runtime.exited, target.value["metadata"]["uid"], 1)
 
-        await cluster.until(switched)
-        cluster.engine.runtime.exited((await cluster.target_pod(name))["metadata"]["uid"], 1)
-        await cluster.phase(name, "Failed")
+        store.observers.append(break_it)
+        await cluster.phase(await cluster.migrate("vm-1"), "Failed")
 
         async def another() -> bool:
             found = [one for one in (await cluster.engine.admin.list(VMIS, cluster.namespace)).items if one["metadata"]["name"] == "vm-1"]
@@ -388,3 +392,26 @@ async def test_a_guest_whose_post_copy_breaks_is_lost() -> None:
         ended = [obj["status"] for _when, resource, _kind, obj in cluster.seen
                  if resource == VMIS.plural and obj["metadata"]["uid"] == before["metadata"]["uid"] and obj["status"]["phase"] == "Failed"]
         assert ended[0]["migrationState"]["failed"]
+
+
+async def test_a_guest_whose_target_goes_in_the_moment_that_it_arrives_has_ended() -> None:
+    async with engine_of("4.19") as cluster:
+        await describe(cluster, STORIES["success"].load)
+        before = await cluster.instance("vm-1")
+        store, runtime = cluster.engine.store, cluster.engine.runtime
+
+        def end_it(event: StoreEvent) -> None:
+            state = (event.stored.value.get("status") or {}).get("migrationState") or {}
+            if event.stored.resource[1] == VMIS.plural and state.get("targetNodeDomainReadyTimestamp") and not state.get("completed"):
+                target = store.get(("", "pods"), cluster.namespace, state["targetPod"])
+                assert target is not None
+                asyncio.get_running_loop().call_soon(runtime.exited, target.value["metadata"]["uid"], 1)
+
+        store.observers.append(end_it)
+        await cluster.migrate("vm-1")
+
+        async def another() -> bool:
+            found = [one for one in (await cluster.engine.admin.list(VMIS, cluster.namespace)).items if one["metadata"]["name"] == "vm-1"]
+            return bool(found) and found[0]["metadata"]["uid"] != before["metadata"]["uid"] and found[0]["status"].get("phase") == "Running"
+
+        await cluster.until(another)

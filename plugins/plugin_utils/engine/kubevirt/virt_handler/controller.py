@@ -258,36 +258,39 @@ class VirtHandler(Controller):
         return pod is not None and pod["metadata"]["uid"] == uid
 
     async def _shut_down(self, key: Key, vmi: Object | None) -> None:
-        for uid in sorted(self._terminating[key]):
+        # The instance may be deleted, and all of this be forgotten, in the meantime.
+        terminating = self._terminating[key]
+        for uid in sorted(terminating):
             if not self.runtime.alive(uid):
-                self._terminating[key].discard(uid)
+                terminating.discard(uid)
             elif vmi is None or not self._is_home(vmi, uid):
                 self.transfers.end(key, Outcome(BROKEN), self.clock.monotonic())
-                self._terminating[key].discard(uid)
+                terminating.discard(uid)
                 self._exit(uid)
-            else:
-                await self._shut_guest_down(key, vmi, uid)
-        if not self._terminating[key]:
-            del self._terminating[key]
+            elif await self._shut_guest_down(key, vmi, uid):
+                terminating.discard(uid)
+        if not terminating and self._terminating.pop(key, None) is not None:
             self.queue.add(key)
 
-    async def _shut_guest_down(self, key: Key, vmi: Object, uid: str) -> None:
+    async def _shut_guest_down(self, key: Key, vmi: Object, uid: str) -> bool:
+        """Whether it has shut down."""
         step = f"down {uid}"
         if step not in self._due.get(key, {}):
             await self.events.event(vmi, "Normal", "ShuttingDown", "Signaled Graceful Shutdown")
         grace = float(vmi["spec"].get("terminationGracePeriodSeconds", 30))
         if not self._elapsed(key, step, min(grace, SECONDS_TO_SHUT_DOWN)):
-            return
+            return False
         self.transfers.end(key, Outcome(BROKEN), self.clock.monotonic())
         await self._write(writes.ended(vmi, "Succeeded", self._now(vmi)))
-        self._terminating[key].discard(uid)
         self._due.pop(key, None)
         self._exit(uid)
         await self.events.event(vmi, "Normal", "Stopped", "The VirtualMachineInstance was shut down.")
+        return True
 
     async def _after_exit(self, key: Key, vmi: Object | None) -> None:
         """A launcher ended without being asked by its virt-handler: shut down from within the guest, killed, or its node switched off and on."""
-        for uid in sorted(self._lost[key]):
+        lost = self._lost[key]
+        for uid in sorted(lost):
             if vmi is not None and self._is_home(vmi, uid):
                 crashed = self.runtime.exit_code(uid) != 0
                 vmi = await self._write(writes.ended(vmi, "Failed" if crashed else "Succeeded", self._now(vmi)))
@@ -295,8 +298,9 @@ class VirtHandler(Controller):
                 await self.events.event(vmi, how[0], "Stopped", f"The VirtualMachineInstance {how[1]}.")
             elif vmi is not None and uid == self._uid_of(vmi, "targetPod"):
                 self.transfers.end(key, Outcome(BROKEN), self.clock.monotonic())
-            self._lost[key].discard(uid)
-        self._lost.pop(key, None)
+            lost.discard(uid)
+        if not lost:
+            self._lost.pop(key, None)
 
     def _uid_of(self, vmi: Object, which: str) -> str:
         """The uid of the pod that the migrationState names."""
@@ -449,7 +453,11 @@ class VirtHandler(Controller):
             source = self._uid_of(vmi, "sourcePod")
             pod = self._pods.get(state.get("targetPod") or "", vmi["metadata"]["namespace"])
             address = ((pod or {}).get("status") or {}).get("podIP", "")
-            await self._write(writes.handed_over(vmi, address, now, transfer.mode.value))
+            made = writes.handed_over(vmi, address, now, transfer.mode.value)
+            if pod is not None and self.runtime.exit_code(pod["metadata"]["uid"]) is not None:
+                # It ended there before anybody knew that it was there.
+                made = writes.ended(made, "Failed", now)
+            await self._write(made)
             self._hopeless.pop(key, None)
             self._done(key)
             await self.events.event(vmi, "Normal", "Migrated", f"The VirtualMachineInstance migrated to node {state['targetNode']}.")
