@@ -154,6 +154,21 @@ class Actions:
             self._history.asked.add(found[1]["metadata"]["uid"])
             await self._ask("DELETE", f"/api/v1/namespaces/{found[1]['metadata']['namespace']}/pods/{found[1]['metadata']['name']}")
 
+    async def delete_target(self) -> None:
+        """The target pod of a migration goes, wherever the migration stands."""
+        history = self._history
+        targets = [
+            pod for pod in history.pods.values()
+            if "kubevirt.io/migrationJobUID" in (pod["metadata"].get("labels") or {}) and status_of(pod).get("phase") not in FINAL
+        ]
+        for pod in targets[:3]:
+            history.asked.add(pod["metadata"]["uid"])
+            vmi = history.instances.get((pod["metadata"]["namespace"], pod["metadata"]["annotations"]["kubevirt.io/domain"]))
+            state = status_of(vmi).get("migrationState") or {} if vmi is not None else {}
+            if vmi is not None and (state.get("targetPod") == pod["metadata"]["name"] or history.home(vmi) is pod):
+                history.excuse(vmi, "its pod was deleted")
+            await self._ask("DELETE", f"/api/v1/namespaces/{pod['metadata']['namespace']}/pods/{pod['metadata']['name']}")
+
     async def delete_machine(self) -> None:
         key = self._machine()
         self._history.asked.add(key)
@@ -369,7 +384,7 @@ class Actions:
 
 ODDS: dict[str, int] = {
     "migrate": 10, "cancel": 4, "restart": 4, "start_or_stop": 5, "change_strategy": 3, "pause_and_go_on": 2, "delete_instance": 2, "delete_pod": 2,
-    "delete_machine": 1, "create_machine": 2, "drain": 6, "evict": 3, "cordon": 2, "uncordon": 3, "taint": 2, "limit": 3, "power_off": 3,
+    "delete_target": 2, "delete_machine": 1, "create_machine": 2, "drain": 6, "evict": 3, "cordon": 2, "uncordon": 3, "taint": 2, "limit": 3, "power_off": 3,
     "lose_for_good": 1, "replace_handler": 2, "disturb": 6, "refuse_writes": 2, "drop_watches": 3, "expire": 2, "skew": 2, "crash": 2, "spoil_migrations": 4,
     "hang_targets": 1,
 }

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import types
 import typing as t
 
 from ansible_collections.okd.virt.plugins.plugin_utils.engine.kubernetes.scheduler.requests import pod_requests
@@ -23,6 +24,7 @@ from .faults_history import (
     status_of,
 )
 
+_HOST_MODEL = "host-model-cpu.node.kubevirt.io/"
 Left = tuple[Key | None, str]
 """The machine that it is about, and what it is."""
 
@@ -140,14 +142,19 @@ def _is_moving(history: History, vmi: Object) -> bool:
 
 
 def _fits_elsewhere(history: History, vmi: Object) -> bool:
-    """Whether a node other than its own could take the instance."""
+    """Whether a node other than its own could take the instance, which finds there the CPU that it has been told it has."""
     home = history.home(vmi)
-    return home is None or _fits(history, home, str(home["spec"].get("nodeName") or ""))
+    if home is None:
+        return True
+    node = str(home["spec"].get("nodeName") or "")
+    labels = (history.nodes.get(node, {}).get("metadata") or {}).get("labels") or {}
+    models = [label.removeprefix(_HOST_MODEL) for label in labels if label.startswith(_HOST_MODEL)]
+    return _fits(history, home, node, {f"cpu-model-migration.node.kubevirt.io/{model}": "true" for model in models})
 
 
-def _fits(history: History, pod: Object, but: str) -> bool:
+def _fits(history: History, pod: Object, but: str, needed: t.Mapping[str, str] = types.MappingProxyType({})) -> bool:
     """Whether any node but one has room for the pod, and is one of those that it may go to."""
-    wanted, selector = pod_requests(pod["spec"]), pod["spec"].get("nodeSelector") or {}
+    wanted, selector = pod_requests(pod["spec"]), {**(pod["spec"].get("nodeSelector") or {}), **needed}
     for name, node in history.nodes.items():
         labels = node["metadata"].get("labels") or {}
         if name == but or node["spec"].get("unschedulable") or node["spec"].get("taints") or not selector.items() <= labels.items():
