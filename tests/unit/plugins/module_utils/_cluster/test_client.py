@@ -101,10 +101,12 @@ def test_a_server_out_of_reach(play: Play) -> None:
         cluster.get(NAMESPACES, "shop")
 
 
-def test_an_error_of_the_server_that_is_no_timeout_is_not_tried_again(play: Play) -> None:
-    cluster, dummy = play(Reply(500, status(500, "InternalError", "nil pointer")))
+def test_an_error_of_the_server_is_tried_again_and_told_when_it_stays(play: Play) -> None:
+    error = Reply(500, status(500, "InternalError", "nil pointer"))
+    cluster, server = play(*[error] * ATTEMPTS)
     with pytest.raises(ApiError, match="nil pointer"):
         cluster.get(NAMESPACES, "shop")
+    assert len(server.asked) == ATTEMPTS
 
 
 def test_lists_come_in_pages(play: Play) -> None:
