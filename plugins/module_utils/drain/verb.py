@@ -74,8 +74,9 @@ def _report(observed: Observed, planned: Plan, options: Options) -> Outcome:
     found = checked(options)
     names = ", ".join(name_of(node) for node in observed.nodes)
     number = len(planned.changes)
+    listed = [name_of(node) for node in observed.nodes]
     msg = f"{names}: would be {found.state.replace('_', ' ')} by {number} changes." if number else f"{names}: nothing to do."
-    return Outcome(bool(number), msg, summary={"nodes": len(observed.nodes), "changes": number}, result={"nodes": [], **planned.facts})
+    return Outcome(bool(number), msg, summary={"nodes": len(listed), "names": listed, "changes": number}, result={"nodes": [], **planned.facts})
 
 
 def _apply(context: Context, observed: Observed, planned: Plan) -> Outcome:
