@@ -39,6 +39,7 @@ class Actions:
     def __init__(self, engine: Engine, api: Api, history: History, draw: random.Random) -> None:
         self._engine, self._api, self._history, self._draw = engine, api, history, draw
         self._number = 0
+        self._off: set[str] = set()
         self._background: set[asyncio.Task[None]] = set()
         self._in_flight: set[asyncio.Future[Answer]] = set()
         self._workers = sorted(name for name in history.joined if name.startswith("node"))
@@ -266,26 +267,30 @@ class Actions:
 
     async def power_off(self) -> None:
         node = self._node()
-        if len(self._history.down) * 3 < len(self._workers):
+        if len(self._off) * 3 < len(self._workers):
             self.later(self._power(node, self._draw.choice((5.0, 60.0, 200.0, 600.0))))
 
     async def _power(self, node: str, seconds: float) -> None:
-        await self._faults(lostNodes=sorted({*self._history.down, node}))
+        await self._switch(node, off=True)
         await self._engine.clock.sleep(seconds)
-        await self._faults(lostNodes=sorted({*self._history.down} - {node}))
+        await self._switch(node, off=False)
+
+    async def _switch(self, node: str, *, off: bool) -> None:
+        (self._off.add if off else self._off.discard)(node)
+        await self._faults(lostNodes=sorted(self._off))
 
     async def lose_for_good(self) -> None:
         """A node is lost, its object deleted as an administrator does who knows that it is off, and later it joins again."""
         node = self._node()
-        if not self._history.down:
+        if not self._off:
             self.later(self._replaced(node, self._draw.uniform(5, 120), self._draw.uniform(5, 120)))
 
     async def _replaced(self, name: str, before: float, after: float) -> None:
-        await self._faults(lostNodes=sorted({*self._history.down, name}))
+        await self._switch(name, off=True)
         await self._engine.clock.sleep(before)
         await self._ask("DELETE", f"/api/v1/nodes/{name}")
         await self._engine.clock.sleep(after)
-        await self._faults(lostNodes=sorted({*self._history.down} - {name}))
+        await self._switch(name, off=False)
         await self._join(name)
 
     async def _join(self, name: str) -> None:

@@ -117,6 +117,9 @@ class History:
             self.down.discard(node)
             return
         self.down.add(node)
+        self._lose(node)
+
+    def _lose(self, node: str) -> None:
         self._lost.add(node)
         for vmi in self.instances.values():
             if node in self._nodes_of(vmi):
@@ -150,6 +153,7 @@ class History:
         if kind == "DELETED":
             self._allocatable.pop(name, None)
             self.nodes.pop(name, None)
+            self._lose(name)
             return
         self.nodes[name] = node
         if status_of(node).get("allocatable"):
@@ -222,7 +226,7 @@ class History:
         self.instances[key] = vmi
         self._excuse_by_machine(key)
         self._tell(key, before, vmi)
-        if self._nodes_of(vmi) & self.down:
+        if any(node in self.down or node not in self.nodes for node in self._nodes_of(vmi)):
             self.excuse(vmi, "its node was lost")
         was, now = status_of(before or {}).get("phase"), status_of(vmi).get("phase")
         excused = uid in self.excuses or uid in self.asked
