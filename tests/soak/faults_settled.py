@@ -86,7 +86,8 @@ def _machine(history: History, key: Key, vm: Object) -> t.Iterator[str]:
     if vmi is None:
         if strategy == "Always" or (strategy == "RerunOnFailure" and key in history.rerun):
             yield f"the machine ({strategy}) has no instance"
-        if status_of(vm).get("printableStatus") != "Stopped":
+        # One whose last guest ended before it ran counts as crashing, also where that is no reason to start it again.
+        if status_of(vm).get("printableStatus") not in ("Stopped", "CrashLoopBackOff"):
             yield f"the machine says {status_of(vm).get('printableStatus')} without an instance"
         return
     phase = status_of(vmi).get("phase")
