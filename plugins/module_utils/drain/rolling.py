@@ -199,7 +199,7 @@ class Rolling:
                     for drain in drainer.active:
                         claiming.give_back(self.context.cluster, drain.name, drain.claim)
         finally:
-            complete = not self.queue.waiting and not self.queue.active and not self.queue.quarantined
+            complete = len(self.queue.done) == len(self.nodes)
             for name in self.nodes:
                 self._forget_turn(name, complete)
 
