@@ -80,3 +80,26 @@ def auth_spec() -> ArgumentSpec:
 def wait_spec(timeout: int = 300) -> ArgumentSpec:
     """Whether and how long to wait for what was started. Seconds; zero means not at all."""
     return ArgumentSpec({"wait": {"type": "bool", "default": True}, "wait_timeout": {"type": "int", "default": timeout}})
+
+
+def drain_spec() -> ArgumentSpec:
+    """Which nodes are drained, and how."""
+    return ArgumentSpec(
+        {
+            "names": {"type": "list", "elements": "str", "default": [], "aliases": ["name", "node"]},
+            "label_selector": {"type": "str"},
+            "machine_config_pool": {"type": "str"},
+            "pod_selector": {"type": "str"},
+            "vms_first": {"type": "bool", "default": True},
+            "grace_period": {"type": "int"},
+            "delete_emptydir_data": {"type": "bool", "default": False},
+            "ignore_daemonsets": {"type": "bool", "default": True},
+            "evict_uncontrolled": {"type": "bool", "default": False},
+            "on_unmigratable": {"type": "str", "choices": ["refuse", "skip", "stop_and_restart"], "default": "refuse"},
+            "move_by": {"type": "str", "choices": ["migration", "eviction"], "default": "migration"},
+            "marked_ahead": {"type": "int", "default": 0},
+            "migration_attempts": {"type": "int", "default": 5},
+            "take_over": {"type": "bool", "default": False},
+        },
+        required_one_of=(("names", "label_selector", "machine_config_pool"),),
+    )

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from .._cluster.following import Target
 from .._cluster.resources import MACHINE_CONFIG_POOLS, NODES, PODS
 from .._errors import Conflict, OptionError, PreconditionFailed
-from .._options import ArgumentSpec
+from .._options import ArgumentSpec, drain_spec
 from .._plan import Change, Json, Outcome, Plan
 from .._verb import Context, Options, Verb
 from . import claiming, claims, verb
@@ -33,13 +33,9 @@ _GATE_EVERY = 10.0
 
 
 def spec() -> ArgumentSpec:
-    """The options of node_drain that concern many nodes, and those of turns."""
-    own = verb.spec()
-    left_out = ("state", "wait", "clear_marks", "max_parallel")
-    shared = {name: option for name, option in own.argument_spec.items() if name not in left_out}
+    """The options of the verb."""
     return ArgumentSpec(
         {
-            **shared,
             "deadline": {"type": "int", "default": 14400},
             "node_deadline": {"type": "int", "default": 3600},
             "max_parallel": {"type": "int"},
@@ -57,8 +53,7 @@ def spec() -> ArgumentSpec:
             "end_by": {"type": "str"},
             "restart": {"type": "bool", "default": False},
         },
-        required_one_of=own.required_one_of,
-    )
+    ).merge(drain_spec())
 
 
 @dataclass(frozen=True)

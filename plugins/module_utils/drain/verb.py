@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 from .._errors import OptionError
-from .._options import ArgumentSpec
+from .._options import ArgumentSpec, drain_spec
 from .._plan import Outcome, Plan
 from .._verb import Context, Options, Verb
 from . import request as words
@@ -25,27 +25,12 @@ def spec() -> ArgumentSpec:
     return ArgumentSpec(
         {
             "state": {"type": "str", "choices": list(words.STATES), "default": words.DRAINED},
-            "names": {"type": "list", "elements": "str", "default": [], "aliases": ["name", "node"]},
-            "label_selector": {"type": "str"},
-            "machine_config_pool": {"type": "str"},
             "deadline": {"type": "int", "default": 3600},
             "wait": {"type": "bool", "default": True},
-            "pod_selector": {"type": "str"},
-            "vms_first": {"type": "bool", "default": True},
-            "grace_period": {"type": "int"},
-            "delete_emptydir_data": {"type": "bool", "default": False},
-            "ignore_daemonsets": {"type": "bool", "default": True},
-            "evict_uncontrolled": {"type": "bool", "default": False},
-            "on_unmigratable": {"type": "str", "choices": list(words.ON_UNMIGRATABLE), "default": words.REFUSE},
-            "move_by": {"type": "str", "choices": list(words.MOVE_BY), "default": words.BY_MIGRATION},
-            "marked_ahead": {"type": "int", "default": 0},
-            "migration_attempts": {"type": "int", "default": 5},
             "max_parallel": {"type": "int", "default": 1},
-            "take_over": {"type": "bool", "default": False},
             "clear_marks": {"type": "bool", "default": False},
         },
-        required_one_of=(("names", "label_selector", "machine_config_pool"),),
-    )
+    ).merge(drain_spec())
 
 
 def checked(options: Options) -> Request:
