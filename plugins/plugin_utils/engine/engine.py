@@ -37,6 +37,8 @@ FLAVOURS = ("okd", "openshift")
 _NAMESPACES = ("", "namespaces")
 _NEW_OBJECTS = 20_000
 """How many more objects there are before the collector looks at them again."""
+_ROUNDS = 50
+"""Collections of the younger objects before those that have survived are looked at: they are the cluster, and no garbage."""
 
 
 @dataclasses.dataclass
@@ -184,7 +186,7 @@ def spare_collection() -> None:
     """Leave what is loaded out of all later collections, and make these rarer. For a process that has one engine and nothing else."""
     gc.collect()
     gc.freeze()
-    gc.set_threshold(_NEW_OBJECTS)
+    gc.set_threshold(_NEW_OBJECTS, _ROUNDS, _ROUNDS)
 
 
 def _latest(store: Store) -> datetime.datetime | None:
