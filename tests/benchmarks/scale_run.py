@@ -59,7 +59,8 @@ class RollingDrain:
             await asyncio.gather(*(self._drain(name) for name in wave))
             for name in wave:
                 await self._admin.patch(NODES, name, {"spec": {"unschedulable": None}})
-            print(f"{start + len(wave)} nodes, {self.moved} moves, {time.process_time():.0f} s of processor, {_resident():.0f} MiB", file=sys.stderr, flush=True)
+            said = f"{start + len(wave)} nodes, {self.moved} moves, {time.process_time():.0f} s of processor, {_resident():.0f} MiB"
+            print(said, file=sys.stderr, flush=True)
 
     async def _drain(self, node: str) -> None:
         moving: dict[str, tuple[str, str]] = {}

@@ -4,9 +4,15 @@
 """Writes over HTTPS: optimistic locking, dry run, finalizers, propagation, subresources, what ends with a namespace."""
 from __future__ import annotations
 
+import asyncio
 import typing as t
 
 import pytest
+
+from ansible_collections.okd.virt.plugins.plugin_utils.engine.apiserver import writing
+from ansible_collections.okd.virt.plugins.plugin_utils.engine.apiserver.bootstrap import bootstrap
+from ansible_collections.okd.virt.plugins.plugin_utils.engine.engine import Engine, Options
+from ansible_collections.okd.virt.plugins.plugin_utils.engine.interface import CONFIG_MAPS, NAMESPACES
 
 from ..support.api import MERGE_PATCH, Api
 from .waiting import config_map, eventually
@@ -210,3 +216,17 @@ def test_a_namespace_keeps_what_its_writer_left_out(admin: Api, namespace: str) 
         kept = admin.get(path)
         assert kept["metadata"]["labels"] == {"kubernetes.io/metadata.name": namespace}
         assert (kept["spec"], kept["status"]) == ({"finalizers": ["kubernetes"]}, {"phase": "Active"})
+
+
+def test_a_generated_name_that_is_taken_is_drawn_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    drawn = iter(["aaaaa", "aaaaa", "bbbbb"])
+    monkeypatch.setattr(writing, "random_suffix", lambda: next(drawn))
+
+    async def make() -> list[str]:
+        engine = Engine(Options(cluster="empty", speed="max"))
+        await bootstrap(engine.api)
+        await engine.admin.create(NAMESPACES, {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "x"}})
+        body = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"generateName": "x-", "namespace": "x"}}
+        return [(await engine.admin.create(CONFIG_MAPS, body))["metadata"]["name"] for dummy in range(2)]
+
+    assert asyncio.run(make()) == ["x-aaaaa", "x-bbbbb"]

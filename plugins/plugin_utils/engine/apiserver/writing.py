@@ -30,6 +30,7 @@ from .strategies import prepare_for_create, prepare_for_update, reset_for_create
 from .validation import prepare, same_parts, validate_create, validate_update
 
 _GENERATED_BASE = 58
+_GENERATED_TRIES = 8
 # Only the server says when an object was made and when it goes.
 _SYSTEM_METADATA = ("uid", "creationTimestamp", "deletionTimestamp", "deletionGracePeriodSeconds", "generation", "selfLink")
 
@@ -77,7 +78,7 @@ class Writer:
         if metadata.pop("resourceVersion", "") not in ("", "0"):
             raise errors.internal("resourceVersion should not be set on objects to be created", reason="")
         if not metadata.get("name") and metadata.get("generateName"):
-            metadata["name"] = metadata["generateName"][:_GENERATED_BASE] + random_suffix()
+            metadata["name"] = self._generated_name(call, metadata["generateName"])
         name = metadata.get("name") or ""
         self._system_metadata(kind, metadata)
         reset_for_create(kind, obj)
@@ -100,6 +101,15 @@ class Writer:
             raise errors.already_exists(kind, name) from error
         self.changed(stored, deleted=False)
         return Result(201, stored=stored, version=stored.version)
+
+    def _generated_name(self, call: Call, base: str) -> str:
+        """One that nobody has, if a few tries find it. Source: apiserver pkg/registry/generic/registry/store.go (RetryGenerateName)."""
+        name = ""
+        for dummy in range(_GENERATED_TRIES):
+            name = base[:_GENERATED_BASE] + random_suffix()
+            if self.store.get(call.kind.resource, call.namespace, name) is None:
+                break
+        return name
 
     def _system_metadata(self, kind: Kind, metadata: Object) -> None:
         for key in _SYSTEM_METADATA:
