@@ -64,9 +64,10 @@ def _boot() -> str:
 
 
 def _started(pid: int) -> str:
-    """When a process was started, in the kernel's ticks; "" where that can't be known or there is no such process."""
+    """When a process was started, in the kernel's ticks; "" where that can't be known, or there is no such process, or it is dead and not reaped."""
     with contextlib.suppress(OSError, IndexError), open(f"/proc/{pid}/stat", encoding="utf-8") as file:
-        return file.read().rpartition(")")[2].split()[19]
+        fields = file.read().rpartition(")")[2].split()
+        return "" if fields[0] in ("Z", "X") else fields[19]
     return ""
 
 

@@ -7,6 +7,9 @@ from __future__ import annotations
 
 import dataclasses
 import datetime
+import os
+import subprocess
+import sys
 
 import pytest
 
@@ -53,3 +56,13 @@ def test_a_run_goes_on_under_its_name() -> None:
     taken = claims.taken_over(own, found)
     assert (taken.run, taken.began, taken.was_unschedulable) == (found.run, found.began, True)
     assert (taken.holder, taken.process) == (own.holder, own.process)
+
+
+def test_a_dead_process_that_nobody_has_reaped_holds_nothing() -> None:
+    claim = claims.mine("alice")
+    with subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE) as child:
+        held = dataclasses.replace(claim, process=f"{child.pid}/{claims._started(child.pid)}")
+        assert not claims.is_abandoned(held, claims.now())
+        child.kill()
+        os.waitid(os.P_PID, child.pid, os.WEXITED | os.WNOWAIT)
+        assert claims.is_abandoned(held, claims.now())
