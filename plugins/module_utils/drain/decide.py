@@ -175,7 +175,7 @@ def _is_marked(key: Key, view: View) -> bool:
 
 def _moves(key: Key, view: View, memory: Memory, tried: t.Mapping[Key, Attempts]) -> bool:
     found = tried.get(key)
-    if key in memory.made or (found is not None and found.current is not None):
+    if key in memory.made or (found is not None and (found.current is not None or found.succeeded)):
         return True
     return key in view.around.vmis and _is_marked(key, view)
 

@@ -7,12 +7,12 @@ from __future__ import annotations
 
 import hashlib
 import typing as t
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from .._cluster.resources import VIRTUAL_MACHINE_INSTANCE_MIGRATIONS
 from .._migrations.memory import memory_bytes
 from .._migrations.ours import DRAIN_RUN_LABEL
-from .._migrations.state import failed, is_final, vmi_key
+from .._migrations.state import failed, is_final, succeeded, vmi_key
 
 Json = dict[str, t.Any]
 Key = tuple[str, str]
@@ -53,10 +53,14 @@ def keep(migration: Json) -> Json | None:
 
 @dataclass(frozen=True)
 class Attempts:
-    """How often a run has tried to move a VM out of a node: the failures, oldest first, and whatever moves it now."""
+    """How often a run has tried to move a VM out of a node: the failures, oldest first, and whatever moves it now.
+
+    C(succeeded) once the run has moved it: the VM has left, even where its instance or its pod is still seen as it was.
+    """
 
     failures: tuple[Json, ...] = ()
     current: Json | None = None
+    succeeded: bool = False
 
     @property
     def number(self) -> int:
@@ -79,9 +83,9 @@ def attempts(migrations: t.Iterable[Json], run: str, node: str) -> dict[Key, Att
     for one in sorted(migrations, key=lambda item: item["metadata"].get("creationTimestamp") or ""):
         known = found.get(vmi_key(one), Attempts())
         if not is_final(one):
-            found[vmi_key(one)] = Attempts(known.failures, one)
-        elif failed(one) and is_ours(one, node) and one["metadata"]["labels"][RUN_LABEL] == run:
-            found[vmi_key(one)] = Attempts((*known.failures, one), known.current)
+            found[vmi_key(one)] = replace(known, current=one)
+        elif is_ours(one, node) and one["metadata"]["labels"][RUN_LABEL] == run:
+            found[vmi_key(one)] = replace(known, failures=(*known.failures, one)) if failed(one) else replace(known, succeeded=succeeded(one))
     return found
 
 

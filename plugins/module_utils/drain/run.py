@@ -20,7 +20,7 @@ from . import claims
 from .acting import Acting, Done
 from .claims import Claim
 from .decide import Decision, Memory, Standing, Verb, View, decide, forget_seen
-from .fates import Around, Key, Way, is_launcher
+from .fates import Around, Key, is_launcher
 from .moves import is_ours, keep
 from .progress import Progress
 from .request import Request
@@ -222,10 +222,9 @@ class Drainer:
         self._left(drain, view, decision, now)
 
     def _left(self, drain: NodeDrain, view: View, decision: Decision, now: float) -> None:
-        here = {one.fate.vmi for one in decision.pending if one.fate.vmi and one.fate.way is not Way.REMOVE}
         for key in [key for key in drain.moving if key not in decision.moving]:
             found = drain.moving.pop(key)
-            if key in here:
+            if (view.around.vmis.get(key, {}).get("status") or {}).get("nodeName") == drain.name:
                 self._progress.failed(drain, key)
                 continue
             drain.moved.append(Moved(key, found.to, now - found.began, found.attempt))
@@ -239,8 +238,7 @@ class Drainer:
             self.changes.append(done.change)
         if done.made and done.act.key is not None:
             drain.memory.made[done.act.key] = done.made, time.monotonic()
-            drain.moving[done.act.key] = Moving(time.monotonic(), done.act.attempt)
-            self._progress.moves(drain, done.act.key, done.act.attempt)
+            self._made(drain, done.act.key, done.act.attempt)
         if done.trying is not None:
             if done.act.verb is Verb.MARK and done.trying.code == "marked" and done.act.key is not None:
                 drain.memory.made[done.act.key] = "", time.monotonic()
@@ -249,6 +247,14 @@ class Drainer:
                 metadata = done.act.pod["metadata"]
                 drain.evicted.append({"namespace": metadata["namespace"], "name": metadata["name"]})
                 self._progress.evicted(drain, done.act.pod)
+
+    def _made(self, drain: NodeDrain, key: Key, attempt: int) -> None:
+        """A migration was made, which may have been seen, and may even have ended, before its answer came."""
+        if key in drain.moving:
+            drain.moving[key].attempt = attempt
+        elif all(moved.vmi != key for moved in drain.moved):
+            drain.moving[key] = Moving(time.monotonic(), attempt)
+            self._progress.moves(drain, key, attempt)
 
     def _renew(self) -> None:
         """Say that we are still at it."""

@@ -174,3 +174,13 @@ def test_never_more_than_slots_never_twice_and_only_what_can(vms: dict[str, Json
     movable = [name for name, one in vms.items() if name not in moving and one["spec"]["evictionStrategy"] != "External"
                and one["status"]["conditions"] and one["status"]["conditions"][0]["status"] == "True"]
     assert len(started) == min(slots, len(movable))
+
+
+def test_what_the_run_has_moved_is_not_moved_again_where_its_instance_is_still_seen_here() -> None:
+    """Two watches may tell of the same move in either order."""
+    decision = decide(view({"a": vmi("a")}, migrations=[migration("a", "Succeeded")]), Memory(), Request(), "run", 1, 0.0)
+    assert not decision.acts
+    assert decision.moving == {("shop", "a")}
+    # It may have come back since another run, or have left another node.
+    for other in (migration("a", "Succeeded", run="other"), migration("a", "Succeeded", node="other")):
+        assert asked(decide(view({"a": vmi("a")}, migrations=[other]), Memory(), Request(), "run", 1, 0.0)) == [("migrate", "a")]
