@@ -6,7 +6,6 @@
 from __future__ import annotations
 
 import time
-import typing as t
 from dataclasses import dataclass, field
 
 from .._errors import VirtError
@@ -71,7 +70,7 @@ class Draining:
                 for drain in drainer.active:
                     claiming.give_back(self.context.cluster, drain.name, drain.claim)
         self.changes += drainer.changes
-        return self._outcome(waiting, self.context.cluster.requests - began)
+        return self._outcome(self.context.cluster.requests - began)
 
     def _begin(self, drainer: Drainer, name: str, own: claims.Claim, deadline: float) -> None:
         claim, change = claiming.take(self.context.cluster, name, own, self.request.take_over, self.context.listener, deadline)
@@ -104,8 +103,7 @@ class Draining:
         text = f"{drain.name}: drained" if not code else f"{drain.name}: {sentence}"
         self.context.listener.event(text, node=drain.name, code=code)
 
-    def _outcome(self, waiting: t.Sequence[str], requests: int) -> Outcome:
-        del waiting
+    def _outcome(self, requests: int) -> Outcome:
         nodes = [one.to_dict() for one in self.ended]
         begun = {one["name"] for one in nodes}
         nodes += [
