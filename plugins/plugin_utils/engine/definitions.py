@@ -12,8 +12,8 @@ from .interface import Object
 OPEN: Object = {"type": "object", "x-kubernetes-preserve-unknown-fields": True}
 """A part whose fields are taken as they come."""
 AGE = ("Age", "date", ".metadata.creationTimestamp", 0)
-Column = tuple[str, str, str, int]
-"""Name, type, JSONPath, priority."""
+Column = tuple[str, str, str, int] | tuple[str, str, str, int, str]
+"""Name, type, JSONPath, priority, and a description where the JSONPath does not say enough."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -70,8 +70,8 @@ class Definition:
             made["deprecationWarning"] = f"{self.group}/{version} is now deprecated and will be removed in a future release."
         if self.columns:
             made["additionalPrinterColumns"] = [
-                {"name": name, "type": kind, "jsonPath": path, **({"priority": priority} if priority else {})}
-                for name, kind, path, priority in self.columns
+                {"name": name, "type": kind, "jsonPath": path, **({"priority": priority} if priority else {}), **({"description": text[0]} if text else {})}
+                for name, kind, path, priority, *text in self.columns
             ]
         if self.subresources:
             made["subresources"] = {name: self._subresource(name) for name in self.subresources}

@@ -110,6 +110,9 @@ _PLAIN = {
     ("core.v1.PodSpec", "hostPID"), ("core.v1.PodSpec", "hostIPC"),
 }
 
+# Times that are no pointers: one that is unset is shown as null.
+_SHOWN = {"core.v1.PodCondition": ("lastProbeTime",)}
+
 
 class _Decoder:
     """Reads one object. `path` names the fields above as Go does, without keys and indexes; `place` has them."""
@@ -132,6 +135,8 @@ class _Decoder:
             if (read == "" and found.name == OBJECT_META) or (read is False and (found.name, key) in _PLAIN):
                 continue
             result[key] = read
+        for key in _SHOWN.get(found.name, ()):
+            result.setdefault(key, None)
         return result
 
     @staticmethod

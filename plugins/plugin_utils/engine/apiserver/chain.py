@@ -118,7 +118,7 @@ class ApiServer:
         self._authorize(user, asked)
         if len(request.body) > BODY_LIMIT:
             raise errors.too_large(BODY_LIMIT)
-        if not info.is_resource:
+        if not info.is_resource or request.path in self.endpoints:
             return self._document(request)
         kind = self.kind_of(info)
         accepted = _accepted(request, kind, info)

@@ -12,13 +12,14 @@ import typing as t
 from ..clock import Clock
 from ..kinds import CUSTOM_VERBS, Column, Kind, Registry, ResourceKey, ScalePaths, Subresource
 from ..store.store import Store, Stored, copy_json
+from .builtin_tables import AGE_TEXT
 from .managed_fields import track_update
 
 Object = dict[str, t.Any]
 DEFINITIONS: ResourceKey = ("apiextensions.k8s.io", "customresourcedefinitions")
 FINALIZER = "customresourcecleanup.apiextensions.k8s.io"
 _NAME_FIELDS = ("plural", "singular", "shortNames", "kind", "listKind", "categories")
-_DEFAULT_COLUMNS = (Column("Age", "date", "", "", 0, ".metadata.creationTimestamp"),)
+_DEFAULT_COLUMNS = (Column("Age", "date", "", AGE_TEXT, 0, ".metadata.creationTimestamp"),)
 
 
 def kinds_of(definition: Object) -> t.Iterator[Kind]:

@@ -31,7 +31,8 @@ def version_document(git_version: str) -> dict[str, str]:
 class NonResources:
     def __init__(self, tokens: ServiceAccountTokens, git_version: str) -> None:
         self._tokens = tokens
-        self._version = dumps(version_document(git_version))
+        self.version = dumps(version_document(git_version))
+        """What /version says."""
         self.metrics: list[t.Callable[[], bytes]] = []
         """What a scrape shows, one part after the other, in the Prometheus text format."""
 
@@ -42,7 +43,7 @@ class NonResources:
         if first in _HEALTH:
             return _health(first, check, request.query.flag("verbose"))
         if path == "/version":
-            return Response(200, self._version)
+            return Response(200, self.version)
         if path == "/.well-known/openid-configuration":
             return Response(200, dumps({
                 "issuer": ISSUER, "jwks_uri": f"{ISSUER}/openid/v1/jwks", "response_types_supported": ["id_token"],

@@ -47,12 +47,19 @@ class Subresources:
         if handler is not None:
             return handler(call)
         if name not in call.kind.subresources:
-            raise errors.resource_not_found()
+            raise self._unknown(call)
         if name == "status":
             return self._status(call)
         if name == "scale":
             return self._scale(call)
         raise errors.not_served(f"{call.kind.plural}/{name}")
+
+    @staticmethod
+    def _unknown(call: Call) -> errors.StatusError:
+        """Source: apiextensions-apiserver pkg/apiserver/customresource_handler.go (serveStatus, serveScale, ServeHTTP); go-restful for virt-api."""
+        if not call.kind.custom:
+            return errors.resource_not_found()
+        return errors.not_found(call.kind, call.name) if call.kind.stored else errors.PlainError(404, "NotFound", "404: Page Not Found")
 
     def _status(self, call: Call) -> Result:
         if call.info.verb == "get":

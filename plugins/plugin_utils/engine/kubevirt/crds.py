@@ -10,7 +10,7 @@ from __future__ import annotations
 from ..definitions import AGE, OPEN, Definition, boolean, conditions, integer, mapping, moment, obj, text
 from ..interface import Object
 
-_STATUS = ("Status", "string", ".status.printableStatus", 0)
+_STATUS = ("Status", "string", ".status.printableStatus", 0, "Human Readable Status")
 _READY = ("Ready", "string", ".status.conditions[?(@.type=='Ready')].status", 0)
 _PHASE = ("Phase", "string", ".status.phase", 0)
 _BOTH = ("v1", "v1alpha3")
@@ -88,7 +88,10 @@ def definitions(version: str) -> list[Object]:
         ),
         Definition(
             "kubevirt.io", _BOTH, "VirtualMachineInstanceMigration", "virtualmachineinstancemigrations", ("vmim", "vmims"),
-            categories=_ALL, deprecated=_OLD, columns=(_PHASE, ("VMI", "string", ".spec.vmiName", 0)),
+            categories=_ALL, deprecated=_OLD, columns=(
+                ("Phase", "string", ".status.phase", 0, "The current phase of VM instance migration"),
+                ("VMI", "string", ".spec.vmiName", 0, "The name of the VMI to perform the migration on"),
+            ),
             spec=obj({"vmiName": text()}), status=_MIGRATION_STATUS,
         ),
         Definition(

@@ -8,7 +8,7 @@ from ...apiserver.chain import ApiServer
 from ...clock import Clock
 from ...interface import Cluster
 from ..versions import ComponentVersion
-from . import defaults, eviction, instances, machines, migrations, validation
+from . import defaults, eviction, information, instances, machines, migrations, validation
 from .throttle import Throttle
 from .webhooks import VirtApi
 
@@ -27,3 +27,4 @@ def register(api: ApiServer, cluster: Cluster, clock: Clock, namespace: str) -> 
     machines.register(api, virt_api)
     defaults.register(api, virt_api)
     validation.register(api, virt_api)
+    information.register(api, virt_api)

@@ -19,9 +19,10 @@ from .launcher_resources import compute_resources, is_dedicated, is_guaranteed, 
 from .launcher_scheduling import affinity, host_model_selector, node_selector, uses_host_model
 from .launcher_volumes import EPHEMERAL_DISKS, PRIVATE, Claims, launcher_volumes
 
-__all__ = ["UNPAUSED", "launcher_image", "launcher_memory", "launcher_pod", "memory_overhead", "owner_reference"]
+__all__ = ["NONROOT", "UNPAUSED", "launcher_image", "launcher_memory", "launcher_pod", "memory_overhead", "owner_reference"]
 
 UNPAUSED = "kubevirt.io/virtual-machine-unpaused"
+NONROOT = "kubevirt.io/nonroot"
 DEFAULT_GRACE = 30
 _PADDING = 15
 """Seconds that virt-launcher is given beyond the guest's grace period, and again the pod beyond virt-launcher's."""
@@ -97,7 +98,7 @@ def _as_target(pod: Object, vmi: Object, config: Configuration, migration: Objec
     metadata, spec = pod["metadata"], pod["spec"]
     metadata["labels"]["kubevirt.io/migrationJobUID"] = migration["metadata"]["uid"]
     metadata["annotations"]["kubevirt.io/migrationJobName"] = migration["metadata"]["name"]
-    metadata["annotations"]["kubevirt.io/nonroot"] = "true"
+    metadata["annotations"][NONROOT] = "true"
     if uses_host_model(vmi) and source_node is not None:
         spec["nodeSelector"] |= host_model_selector(source_pod, source_node)
     context = (vmi.get("status") or {}).get("selinuxContext") or ""

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from ....interface import Object
 from ..configuration import Migrations
+from ..launcher import NONROOT
 from . import phases
 
 _STATE = "/status/migrationState"
@@ -30,8 +31,11 @@ def handed_off(
     if policy:
         state["migrationPolicyName"] = policy
     labels = {**(vmi["metadata"].get("labels") or {}), phases.TARGET_NODE_NAME: node}
+    # The target's launcher has no root, whatever the source's was started as.
+    annotations = {**(vmi["metadata"].get("annotations") or {}), NONROOT: "true"}
     return [
         _unchanged(vmi), {"op": "add", "path": _STATE, "value": state}, {"op": "add", "path": "/metadata/labels", "value": labels},
+        {"op": "add", "path": "/metadata/annotations", "value": annotations},
     ]
 
 
