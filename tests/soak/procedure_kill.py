@@ -22,16 +22,14 @@ from ansible_collections.okd.virt.plugins.plugin_utils.engine import process
 from ..support.api import Api
 from ..support.history import RBAC_PATHS, UPDATE_PATHS, Event, History, transitions
 from ..support.lab import Lab, Target
-from ..support.playbook import command, environment
-from ..support.processes import kill_tree
 from ..support.rbac import Person
 from ..support.state import differences, snapshot
+from .playbook import Playbook
 from .proxy import Call, CountingProxy, Death, Moment
 from .report import Report
 
 NAME = "procedure_kill"
 PLAYBOOK = "okd.virt.update_4_19"
-TIMEOUT = 120.0
 AT_ONCE = 2
 
 
@@ -74,48 +72,6 @@ def _engine(directory: Path) -> Iterator[process.RunningEngine]:
         process.stop(directory)
 
 
-class _Playbook:
-    """One ansible-playbook process."""
-
-    def __init__(self, kubeconfig: Path, directory: Path, people: People) -> None:
-        self._kubeconfig = kubeconfig
-        self._variables = people.variables
-        self._directory = directory
-        self._process: asyncio.subprocess.Process | None = None
-
-    async def run(self) -> int:
-        """Its exit code; -9 when it was killed, by us or for taking too long."""
-        self._directory.mkdir(parents=True, exist_ok=True)
-        with (self._directory / "output.txt").open("wb") as output:
-            self._process = await asyncio.create_subprocess_exec(
-                *command(PLAYBOOK, self._variables),
-                env=environment(self._kubeconfig, self._directory),
-                cwd=self._directory,
-                stdin=asyncio.subprocess.DEVNULL,
-                stdout=output,
-                stderr=output,
-                start_new_session=True,
-            )
-            try:
-                return await asyncio.wait_for(self._process.wait(), TIMEOUT)
-            except TimeoutError:
-                self.kill()
-                return await self._process.wait()
-            except BaseException:
-                self.kill()
-                raise
-
-    def kill(self) -> None:
-        """SIGKILL to it and to everything that it started."""
-        if self._process is not None and self._process.returncode is None:
-            kill_tree(self._process.pid)
-
-    @property
-    def last_words(self) -> str:
-        """The end of what it printed."""
-        return (self._directory / "output.txt").read_text(encoding="utf-8", errors="replace")[-1500:]
-
-
 async def undisturbed(directory: Path) -> Undisturbed:
     """Run the playbook through a proxy that only counts. Raises AssertionError when the run itself fails."""
     with _engine(directory / "engine") as engine:
@@ -123,7 +79,7 @@ async def undisturbed(directory: Path) -> Undisturbed:
         people = People.of(api, engine.kubeconfig)
         with History(api, RBAC_PATHS | UPDATE_PATHS) as history:
             async with CountingProxy(engine.kubeconfig) as proxy:
-                run = _Playbook(proxy.write_kubeconfig(directory / "kubeconfig"), directory / "run", people)
+                run = Playbook(PLAYBOOK, proxy.write_kubeconfig(directory / "kubeconfig"), directory / "run", people.variables)
                 code = await run.run()
             problems = _problems(code, run, history, people)
         if problems:
@@ -137,18 +93,18 @@ async def killed(directory: Path, death: Death, expected: Undisturbed) -> list[s
     with _engine(directory / "engine") as engine:
         api = Api(engine.kubeconfig)
         with History(api, RBAC_PATHS | UPDATE_PATHS) as history:
-            doomed: _Playbook | None = None
+            doomed: Playbook | None = None
             async with CountingProxy(engine.kubeconfig, death, lambda: doomed.kill() if doomed else None) as proxy:
-                doomed = _Playbook(proxy.write_kubeconfig(directory / "kubeconfig"), directory / "killed", people)
+                doomed = Playbook(PLAYBOOK, proxy.write_kubeconfig(directory / "kubeconfig"), directory / "killed", people.variables)
                 code = await doomed.run()
             if not proxy.killed and code != 0:
                 return [f"exit code {code} before it could be killed: {doomed.last_words}"]
-            again = _Playbook(engine.kubeconfig, directory / "again", people)
+            again = Playbook(PLAYBOOK, engine.kubeconfig, directory / "again", people.variables)
             problems = _problems(await again.run(), again, history, people)
         return problems + differences(expected.state, snapshot(api, people.all))
 
 
-def _problems(code: int, run: _Playbook, history: History, people: People) -> list[str]:
+def _problems(code: int, run: Playbook, history: History, people: People) -> list[str]:
     problems = [] if code == 0 else [f"exit code {code}: {run.last_words}"]
     events = history.finish()
     problems += history.losses(events, people.trusted)

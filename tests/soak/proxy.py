@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import ssl
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import Enum
 from pathlib import Path
 from types import TracebackType
@@ -34,10 +34,11 @@ class Moment(Enum):
 
 @dataclass(frozen=True)
 class Death:
-    """The client dies around its `call`-th call, counted from 1."""
+    """The client dies around its `call`-th call, counted from 1; with `writes` only calls that write are counted."""
 
     call: int
     moment: Moment
+    writes: bool = False
 
 
 @dataclass(frozen=True)
@@ -67,6 +68,7 @@ class CountingProxy:
         self._death = death
         self._kill = kill
         self.killed = False
+        self.killed_at: Call | None = None
         self.calls: list[Call] = []
         self.url = ""
         self._handling: set[asyncio.Task[Any]] = set()
@@ -105,12 +107,18 @@ class CountingProxy:
         path.chmod(0o600)
         return path
 
-    def _dies(self, number: int, moment: Moment) -> bool:
-        if self._death != Death(number, moment):
+    def _dies(self, call: Call, numbers: tuple[Death, Death], moment: Moment) -> bool:
+        if self.killed or self._death not in [replace(number, moment=moment) for number in numbers]:
             return False
         self._kill()
-        self.killed = True
+        self.killed, self.killed_at = True, call
         return True
+
+    def _numbers(self, call: Call) -> tuple[Death, Death]:
+        """Which call this one is, and which of those that write; 0 for one that does not."""
+        self.calls.append(call)
+        written = sum(1 for one in self.calls if one.writes) if call.writes else 0
+        return Death(len(self.calls), Moment.BEFORE), Death(written, Moment.BEFORE, True)
 
     async def _handle(self, request: web.BaseRequest) -> web.StreamResponse:
         task = asyncio.current_task()
@@ -128,10 +136,10 @@ class CountingProxy:
     async def _forward(self, request: web.BaseRequest) -> web.StreamResponse:
         if self.killed:
             return web.Response(status=503, text="the client is dead")
-        self.calls.append(Call(request.method, request.raw_path))
-        number = len(self.calls)
+        call = Call(request.method, request.raw_path)
+        numbers = self._numbers(call)
         body = await request.read()
-        if self._dies(number, Moment.BEFORE):
+        if self._dies(call, numbers, Moment.BEFORE):
             return web.Response(status=503, text="the client is dead")
         headers = [(name, value) for name, value in request.headers.items() if name.lower() not in _NOT_FORWARDED]
         if self._token:
@@ -142,7 +150,7 @@ class CountingProxy:
         ) as upstream:
             streams = upstream.content_length is None and request.query.get("watch") in {"true", "1"}
             content = b"" if streams else await upstream.read()
-            if self._dies(number, Moment.AFTER):
+            if self._dies(call, numbers, Moment.AFTER):
                 return web.Response(status=503, text="the client is dead")
             answer = web.StreamResponse(status=upstream.status, reason=upstream.reason)
             for name, value in upstream.headers.items():
