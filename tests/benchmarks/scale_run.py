@@ -27,8 +27,8 @@ MIGRATIONS = Ref("kubevirt.io", "v1", "virtualmachineinstancemigrations")
 IN_PARALLEL, PER_NODE = 200, 5
 """Migrations at once in the cluster and out of a node; as many nodes are drained at once as that keeps busy."""
 STILL_TO_COME = {"key": "tests.okd.virt/still-to-come", "effect": "PreferNoSchedule"}
-LOOK = 5.0
-"""Engine seconds between two looks at a node."""
+LOOK, OFTEN = 5.0, 12
+"""Engine seconds between two looks at a node, and looks after which it is asked whether a migration has failed."""
 
 
 class RollingDrain:
@@ -64,7 +64,9 @@ class RollingDrain:
 
     async def _drain(self, node: str) -> None:
         moving: dict[str, tuple[str, str]] = {}
+        looks = 0
         while True:
+            looks += 1
             found = await self._admin.list(PODS, field_selector=f"spec.nodeName={node}", label_selector="kubevirt.io=virt-launcher")
             if not found.items:
                 break
@@ -74,7 +76,8 @@ class RollingDrain:
                     moving.pop(uid, None)
                     await self._evict(pod["metadata"])
                 elif uid in moving:
-                    if await self._has_failed(*moving[uid]):
+                    # Few fail, so that it is enough to ask now and then.
+                    if not looks % OFTEN and await self._has_failed(*moving[uid]):
                         del moving[uid]
                 elif len(moving) < PER_NODE:
                     name = await self._migrate(namespace, pod["metadata"]["annotations"]["kubevirt.io/domain"])

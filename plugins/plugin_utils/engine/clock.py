@@ -98,6 +98,7 @@ class JumpingClock:
     def __init__(self, not_before: datetime.datetime | None = None, real: t.Callable[[], float] = time.monotonic) -> None:
         self._real = real
         self._epoch, self._started = _beginning(not_before), real()
+        self._said_at, self._said = -1, ""
         self._jumped = 0.0
         self._sleepers: list[tuple[float, int, bool, asyncio.Future[None]]] = []
         self._number = itertools.count()
@@ -113,7 +114,11 @@ class JumpingClock:
         return self._epoch + datetime.timedelta(seconds=self.monotonic())
 
     def timestamp(self) -> str:
-        return _rfc3339(self.now(), "seconds")
+        # Written into nearly every object: the same text all through a second.
+        second = int(self.monotonic() + self._epoch.microsecond / 1_000_000)
+        if second != self._said_at:
+            self._said_at, self._said = second, _rfc3339(self._epoch.replace(microsecond=0) + datetime.timedelta(seconds=second), "seconds")
+        return self._said
 
     def micro_timestamp(self) -> str:
         return _rfc3339(self.now(), "microseconds")

@@ -8,11 +8,7 @@ Source of the semantics: Kubernetes apiserver pkg/storage (etcd3 and cacher): on
 from __future__ import annotations
 
 import bisect
-import contextlib
 import typing as t
-
-with contextlib.suppress(ImportError):
-    import orjson
 
 from .history import Expired, History, StoreEvent, Subscription
 from .journal import Journal, Recovered, Write
@@ -51,7 +47,7 @@ def _at_version(value: Object, version: int) -> Object:
 
 
 def _stored(write: Write, value: Object) -> Stored:
-    return Stored((write.group, write.plural), write.namespace, write.name, write.version, value, orjson.dumps(value))
+    return Stored((write.group, write.plural), write.namespace, write.name, write.version, value)
 
 
 def _sharing(sharing: Sharing) -> t.Callable[[t.Any], None]:
@@ -263,7 +259,7 @@ class Store:
     def _write(self, event: str, resource: ResourceKey, namespace: str, name: str, value: Object, previous: Stored | None) -> Stored:
         version = self._version + 1
         value = _at_version(value, version)
-        stored = Stored(resource, namespace, name, version, value, orjson.dumps(value))
+        stored = Stored(resource, namespace, name, version, value)
         if self._journal is not None:
             # Written before anything else knows of it: what was seen by anybody survives the process.
             self._journal.append(stored, deleted=event == "DELETED")

@@ -18,11 +18,19 @@ Object = dict[str, t.Any]
 class Stored:
     """An object at one version. `value` is never changed by anyone: copy_json() it first. `namespace` is empty for cluster scope."""
 
-    __slots__ = ("name", "namespace", "raw", "resource", "value", "version")
+    __slots__ = ("_raw", "name", "namespace", "resource", "value", "version")
 
-    def __init__(self, resource: ResourceKey, namespace: str, name: str, version: int, value: Object, raw: bytes) -> None:
+    def __init__(self, resource: ResourceKey, namespace: str, name: str, version: int, value: Object) -> None:
         self.resource, self.namespace, self.name = resource, namespace, name
-        self.version, self.value, self.raw = version, value, raw
+        self.version, self.value = version, value
+        self._raw: bytes | None = None
+
+    @property
+    def raw(self) -> bytes:
+        """The value as JSON, made when it is first asked for: most versions of an object are never sent to anybody."""
+        if self._raw is None:
+            self._raw = orjson.dumps(self.value)
+        return self._raw
 
     def __repr__(self) -> str:
         return f"Stored({'.'.join(self.resource[::-1])} {self.namespace}/{self.name} at {self.version})"
