@@ -15,6 +15,7 @@ from ansible_collections.okd.virt.plugins.plugin_utils.engine.engine import Engi
 from ansible_collections.okd.virt.plugins.plugin_utils.engine.interface import Object, Ref
 
 from .api import Api
+from .migration_history import Seen
 
 T = TypeVar("T")
 PATIENCE = 30.0
@@ -28,6 +29,7 @@ class HeldEngine:
         self._thread = threading.Thread(target=self._loop.run_forever, name="engine", daemon=True)
         self._options = Options(speed="max", kubeconfig=directory / "kubeconfig", **options)
         self._engine: Engine | None = None
+        self._following: list[asyncio.Task[None]] = []
 
     def __enter__(self) -> HeldEngine:
         self._thread.start()
@@ -63,6 +65,24 @@ class HeldEngine:
         """Where KubeVirt is installed."""
         assert self._engine is not None
         return self._engine.sample.namespace
+
+    def followed(self, *refs: Ref) -> list[Seen]:
+        """What watches of these resources tell from now on, with engine seconds; the list grows meanwhile."""
+        seen: list[Seen] = []
+        self._run(self._follow_all(refs, seen))
+        return seen
+
+    async def _follow_all(self, refs: tuple[Ref, ...], seen: list[Seen]) -> None:
+        assert self._engine is not None
+        for ref in refs:
+            listed = await self._engine.admin.list(ref)
+            self._following.append(asyncio.create_task(self._follow(ref, listed.resource_version, seen)))
+
+    async def _follow(self, ref: Ref, version: str, seen: list[Seen]) -> None:
+        assert self._engine is not None
+        async for event in self._engine.admin.watch(ref, resource_version=version):
+            if event.type != "BOOKMARK":
+                seen.append((self._engine.clock.monotonic(), ref.plural, event.type, event.object))
 
     def held(self) -> Hold:
         """Time doesn't jump meanwhile."""
