@@ -82,7 +82,7 @@ class HeldEngine:
         assert self._engine is not None
         async for event in self._engine.admin.watch(ref, resource_version=version):
             if event.type != "BOOKMARK":
-                seen.append((self._engine.clock.monotonic(), ref.plural, event.type, event.object))
+                seen.append((self._engine.clock.monotonic(), ref.plural, event.type, event.object))  # noqa: PERF401
 
     def held(self) -> Hold:
         """Time doesn't jump meanwhile."""
