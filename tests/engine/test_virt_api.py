@@ -13,6 +13,8 @@ from ansible_collections.okd.virt.plugins.plugin_utils.engine.engine import Engi
 from ansible_collections.okd.virt.plugins.plugin_utils.engine.errors import StatusError
 from ansible_collections.okd.virt.plugins.plugin_utils.engine.interface import PODS, Object, Ref
 
+from ..support.api import Api
+
 VMIS = Ref("kubevirt.io", "v1", "virtualmachineinstances")
 VMIMS = Ref("kubevirt.io", "v1", "virtualmachineinstancemigrations")
 INTERCEPTOR = 'admission webhook "virt-launcher-eviction-interceptor.kubevirt.io" denied the request: '
@@ -122,3 +124,16 @@ async def test_a_migration_is_labelled_and_one_at_a_time(engine: Engine) -> None
     assert f"in-flight migration detected. Active migration job ({uid}) is currently already in progress for VMI vm-3." in caught.value.message
     with pytest.raises(StatusError, match="update of Migration object's spec is restricted"):
         await engine.admin.patch(VMIMS, made["metadata"]["name"], {"spec": {"vmiName": "vm-4"}}, "team-blue")
+
+
+@pytest.mark.parametrize(("release", "version"), [("4.18", "v1.4.1"), ("4.19", "v1.5.3")])
+def test_virt_api_says_what_it_is(release: str, version: str, start: t.Callable[..., Api]) -> None:
+    api = start(cluster="empty", release=release)
+    for group_version in ("v1", "v1alpha3"):
+        path = f"/apis/subresources.kubevirt.io/{group_version}"
+        assert api.get(f"{path}/version")["gitVersion"] == version
+        assert api.get(f"{path}/guestfs") == {"registry": "quay.io/kubevirt", "tag": version, "digest": "", "imagePrefix": "", "gsImage": ""}
+        assert api.get(f"{path}/healthz")["apiserver"] == {"connectivity": "ok", "version": api.get("/version")}
+        assert api.request("PUT", f"{path}/version", {}).status in (403, 405)
+    assert api.request("GET", "/apis/subresources.kubevirt.io/v1/version", user="somebody", groups=("system:authenticated",)).status == 200
+    assert api.request("GET", "/apis/subresources.kubevirt.io/v1/no-such", accept="*/*").status == 404

@@ -82,9 +82,6 @@ def differences(path: str, recorded: t.Any, got: t.Any) -> list[str]:
 
 KNOWN: dict[str, str] = {
     "pod.status.initContainerStatuses": "the recording's node agent was a script, which left out what a kubelet says of a container that has ended",
-    "pod.status.hostIP": "nodes have no addresses but their names",
-    "pod.status.conditions": "times that are null are not shown in the conditions of pods",
-    "pod.metadata.labels.topology.kubernetes.io/zone": "a binding does not copy the labels of the node's topology to the pod",
 }
 """Differences by the beginning of their path, each with its reason."""
 

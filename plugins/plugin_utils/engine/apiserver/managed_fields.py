@@ -347,6 +347,9 @@ def track_update(kind: Kind, before: Object | None, after: Object, manager: str,
         return []
     difference = compare(shape_of(kind), before or {}, after)
     written = in_scope(kind, subresource, difference.written)
+    if before is None and kind.type_name == "core.v1.Event":
+        # Filled in, not written: what a recorder leaves unset is owned by nobody.
+        written = {path for path in written if len(path) > 1 or after.get(path[0].removeprefix("f:")) not in (None, "")}
     if not written and not difference.removed:
         return t.cast("list[Object]", entries)
     managers = read_managers(entries)
