@@ -8,6 +8,7 @@ from __future__ import annotations
 import dataclasses
 import datetime
 import json
+import secrets
 import threading
 import time
 import typing as t
@@ -50,9 +51,10 @@ class Lab:
     def cordoned(self, name: str) -> bool:
         return bool(self.node(name)["spec"].get("unschedulable"))
 
-    def claim(self, name: str, claim: claims.Claim | None) -> None:
-        value = claim.text() if claim else None
-        self.api.expect(200, "PATCH", f"{NODES}/{name}", {"metadata": {"annotations": {claims.CLAIM: value}}}, content_type=MERGE_PATCH)
+    def claim(self, name: str, claim: claims.Claim, *, cordoned: bool = True) -> None:
+        """As a run does it that is to end in the middle."""
+        patch = {"metadata": {"annotations": {claims.CLAIM: claim.text()}}, "spec": {"unschedulable": cordoned}}
+        self.api.expect(200, "PATCH", f"{NODES}/{name}", patch, content_type=MERGE_PATCH)
 
     def vms(self, node: str = "") -> dict[str, str]:
         """The uids of all VMs' instances, or of those on a node, by namespace/name."""
@@ -99,8 +101,9 @@ def lab(fresh_engine: EngineFactory) -> Lab:
 
 
 def a_claim(holder: str, process: str = "1/1", host: str = "elsewhere/1", age: float = 0.0) -> claims.Claim:
+    """Each of a run of its own, as in life: what a run has moved out of a node is not there any more."""
     stamp = (claims.now() - datetime.timedelta(seconds=age)).strftime("%Y-%m-%dT%H:%M:%SZ")
-    return claims.Claim("0badcafe", f"{holder} on elsewhere", host, process, stamp, stamp)
+    return claims.Claim(secrets.token_hex(4), f"{holder} on elsewhere", host, process, stamp, stamp)
 
 
 def user(lab: Lab) -> str:
@@ -186,39 +189,57 @@ def test_nodes_that_are_not_there_and_numbers_that_cannot_be(lab: Lab) -> None:
 
 
 def test_a_second_operator_is_refused_by_name(lab: Lab) -> None:
-    lab.claim("node01", a_claim("alice"))
+    node = lab.fullest()
+    claim = a_claim("alice")
+    lab.claim(node, claim)
+    before = lab.node(node)["metadata"]["annotations"]
     for state in ("drained", "uncordoned", "evacuation_cancelled"):
-        error = lab.fails("node01", state=state)
+        error = lab.fails(node, state=state)
         assert error.details["code"] == "held"
         assert "alice on elsewhere" in error.message
-    assert not lab.cordoned("node01")
-    done = lab.drain("node01", take_over=True, on_unmigratable="skip")
-    assert done.result["nodes"][0]["run"] == "0badcafe"
-    lab.give_back("node01")
+    assert lab.cordoned(node)
+    assert lab.node(node)["metadata"]["annotations"] == before
+    done = lab.drain(node, take_over=True, on_unmigratable="skip")
+    assert done.result["nodes"][0]["run"] == claim.run
+    lab.give_back(node)
 
 
 @pytest.mark.parametrize("claim", [
     pytest.param(a_claim("alice", age=60), id="lease-ended"),
-    pytest.param(dataclasses.replace(claims.mine("x"), run="0badcafe", process="999999/1"), id="process-gone"),
+    pytest.param(dataclasses.replace(claims.mine("x"), process="999999/1"), id="process-gone"),
 ])
 def test_an_abandoned_run_goes_on(lab: Lab, claim: claims.Claim) -> None:
+    node = lab.fullest()
     if claim.host != "elsewhere/1":
         # Renewed this very moment: only the missing process tells.
         claim = claim.at(claims.now())
-    lab.claim("node01", claim)
-    done = lab.drain("node01", on_unmigratable="skip")
-    assert done.result["nodes"][0]["run"] == "0badcafe"
-    lab.give_back("node01")
+    lab.claim(node, claim)
+    done = lab.drain(node, on_unmigratable="skip")
+    assert done.result["nodes"][0]["run"] == claim.run
+    lab.give_back(node)
+
+
+def test_an_abandoned_run_of_a_node_that_was_uncordoned_since_is_over(lab: Lab) -> None:
+    """By the name of the old run, VMs that are back would count as moved."""
+    node = lab.fullest()
+    claim = a_claim("alice", age=60)
+    lab.claim(node, claim, cordoned=False)
+    done = lab.drain(node, on_unmigratable="skip")
+    assert done.result["nodes"][0]["run"] != claim.run
+    assert lab.cordoned(node)
+    lab.give_back(node)
 
 
 def test_the_same_user_waits_for_the_own_lease(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
+    node = lab.fullest()
     monkeypatch.setattr(claims, "LEASE", 3.0)
-    lab.claim("node01", a_claim(user(lab)))
+    claim = a_claim(user(lab))
+    lab.claim(node, claim)
     began = time.monotonic()
-    done = lab.drain("node01", on_unmigratable="skip")
-    assert done.result["nodes"][0]["run"] == "0badcafe"
+    done = lab.drain(node, on_unmigratable="skip")
+    assert done.result["nodes"][0]["run"] == claim.run
     assert time.monotonic() - began > 1.5
-    lab.give_back("node01")
+    lab.give_back(node)
 
 
 def test_what_hangs_is_named_at_the_deadline_and_can_be_cancelled(lab: Lab) -> None:

@@ -26,7 +26,7 @@ _PATH = "/metadata/annotations/" + CLAIM.replace("/", "~1")
 def take(cluster: Cluster, name: str, own: Claim, take_over: bool, listener: Listener, deadline: float) -> tuple[Claim, Change | None]:
     """Cordon a node and claim it in one write; the claim, and the change if it was not cordoned.
 
-    An abandoned run goes on under its own name. The same user's run elsewhere is waited for until its lease has ended.
+    An abandoned run goes on under its own name, unless the node was uncordoned since. The same user's run elsewhere is waited for until its lease has ended.
     Raises PreconditionFailed when somebody else is at it, ApiError.
     """
     for dummy in range(_TRIES):
@@ -40,8 +40,10 @@ def take(cluster: Cluster, name: str, own: Claim, take_over: bool, listener: Lis
                 listener.event(f"{name}: an earlier run of {found.holder} may still be at it; its lease ends in {seconds:.0f} s", node=name)
                 _wait_for(cluster, name, found, deadline)
                 continue
-            own = claims.taken_over(own, found)
-            listener.event(f"{name}: the run of {found.holder} that began at {found.began} is taken up again", node=name, run=own.run)
+            if is_cordoned(node):
+                own = claims.taken_over(own, found)
+                listener.event(f"{name}: the run of {found.holder} that began at {found.began} is taken up again", node=name, run=own.run)
+            # Otherwise somebody has uncordoned it since: VMs that had moved may be back, and the old run's migrations say nothing of them.
         elif found is None:
             own = replace(own, was_unschedulable=is_cordoned(node))
         with contextlib.suppress(Conflict):
