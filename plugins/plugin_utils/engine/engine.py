@@ -157,7 +157,7 @@ class Engine:
                 for kind in self.registry.kinds(group, version):
                     if kind.plural not in seen and kind.stored and "list" in kind.verbs:
                         seen.add(kind.plural)
-                        yield Served(Ref(group, version, kind.plural), kind.kind, kind.namespaced)
+                        yield Served(Ref(group, version, kind.plural), kind.kind, kind.namespaced, "scale" in kind.subresources)
 
     async def load(self) -> None:
         """Make the sample cluster in the empty store, without anybody acting on it yet. Part of start()."""

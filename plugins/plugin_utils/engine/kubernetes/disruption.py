@@ -156,7 +156,7 @@ class DisruptionController(Controller):
         except StatusError as error:
             if error.code != 404:
                 raise
-            if not (error.details or {}).get("name"):
+            if not served.scales:
                 resource = f"{served.ref.plural}.{served.ref.group}" if served.ref.group else served.ref.plural
                 raise _Unknown(f"{resource} does not implement the scale subresource") from error
             scale = {}

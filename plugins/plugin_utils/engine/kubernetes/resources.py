@@ -15,6 +15,8 @@ class Served(t.NamedTuple):
     ref: Ref
     kind: str
     namespaced: bool
+    scales: bool = False
+    """Whether it has the scale subresource."""
 
 
 Discover = t.Callable[[], t.Iterable[Served]]
