@@ -72,7 +72,11 @@ class Stage:
         for user in PEOPLE:
             for name in (user, f"{user}-put"):
                 api.expect(201, "POST", f"{KUBEVIRT}/namespaces/{PROC}/virtualmachines", machine(name))
-        self.until("the machines' instances", lambda: len(api.items(f"{KUBEVIRT}/namespaces/{PROC}/virtualmachineinstances")) == 2 * len(PEOPLE))
+        self.until("the machines' instances", lambda: self._running() == 2 * len(PEOPLE))
+
+    def _running(self) -> int:
+        instances = self.api.items(f"{KUBEVIRT}/namespaces/{PROC}/virtualmachineinstances")
+        return sum((one.get("status") or {}).get("phase") == "Running" and "migrationMethod" in one["status"] for one in instances)
 
     def until(self, what: str, holds: Any) -> None:
         """Wait for something; an AssertionError names it when it does not come."""
@@ -135,6 +139,10 @@ class Stage:
 
     def attempts(self, users: Object) -> Object:
         """What the API answers to each user's own requests: [status, message of a refusal]."""
+        self.until("the end of earlier attempts", lambda: all(
+            (one.get("status") or {}).get("phase") in ("Succeeded", "Failed") and not one["metadata"].get("finalizers")
+            for one in self.api.items(MIGRATIONS)
+        ))  # fmt: skip
         return {user: {name: self._attempt(user, name) for name in tried} for user, tried in users.items()}
 
     def _attempt(self, user: str, name: str) -> list[Any]:
