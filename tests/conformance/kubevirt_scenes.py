@@ -119,7 +119,10 @@ def aborts(stage: Stage) -> None:
             name = stage.migrate("a")
             stage.reaches(name, "Running")
             stage.until("the copy", lambda: stage.instance("a")["status"]["migrationState"].get("startTimestamp"))
-            for case in ("delete-running", "get-after-delete-running", "delete-running-again"):
+            if not stage.ask("kv-abort/delete-running", name):
+                stage.api.expect(200, "DELETE", stage.path(MIGRATIONS, name))
+            stage.until("the abort", lambda: stage.migration(name).get("status", {}).get("conditions"))
+            for case in ("get-after-delete-running", "delete-running-again"):
                 stage.ask(f"kv-abort/{case}", name)
         stage.gone(name)
         with stage.engine.held():
@@ -422,6 +425,7 @@ def failing_drain(stage: Stage) -> None:
         drain_once(stage, node)
         with second:
             stage.until("two that are over", lambda: sum(stage.ended(one) for one in stage.migrations("bad")) == 2)
+            stage.until("a third", lambda: sum(one.get("status", {}).get("phase") == "Pending" for one in stage.migrations("bad")) == 1)
             stage.ask("kv-time-fail/vmims")
             stage.ask("kv-time-fail/vmi-bad")
         stage.cordon(node, off=True)
