@@ -139,7 +139,7 @@ def test_a_killed_cluster_comes_back_as_it_was(directory: pathlib.Path) -> None:
     seen = [(event["type"], event["object"]["metadata"]["name"]) for event in events]
     assert seen == [("ADDED", "kept"), ("ADDED", "gone"), ("DELETED", "gone")]
     process.stop(directory)
-    with pytest.raises(EngineError, match=r"holds another cluster \(cluster lab, release 4.18, flavour okd\): ask for that one"):
+    with pytest.raises(EngineError, match=r"holds another cluster \(cluster lab, release 4.18, flavour okd, platform 4.19\): ask for that one"):
         process.start(_options(directory, cluster="empty", durable=True))
 
 
