@@ -147,7 +147,8 @@ class Drainer:
             if not self._ready(drain):
                 continue
             slots -= self._decide(drain, slots)
-            if drain.lost or (drain.decision is not None and (drain.decision.done or (drain.decision.stuck and not drain.memory.busy))):
+            # What is under way is waited for: its answer may be that a VM was moved.
+            if drain.lost or (drain.decision is not None and not drain.memory.busy and (drain.decision.done or drain.decision.stuck)):
                 ended.append(drain)
         self._progress.beat(self.active)
         return ended
