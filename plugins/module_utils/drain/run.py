@@ -223,9 +223,11 @@ class Drainer:
         self._left(drain, view, decision, now)
 
     def _left(self, drain: NodeDrain, view: View, decision: Decision, now: float) -> None:
+        # Without a pod here a VM has left, even where its instance is still seen as it was.
+        here = {one.fate.vmi for one in decision.pending}
         for key in [key for key in drain.moving if key not in decision.moving]:
             found = drain.moving.pop(key)
-            if (view.around.vmis.get(key, {}).get("status") or {}).get("nodeName") == drain.name:
+            if key in here and (view.around.vmis.get(key, {}).get("status") or {}).get("nodeName") == drain.name:
                 self._progress.failed(drain, key)
                 continue
             drain.moved.append(Moved(key, found.to, now - found.began, found.attempt))
