@@ -293,7 +293,7 @@ def test_cancelled_in_the_middle_nothing_moves_any_more(lab: Lab) -> None:
     errors: list[VirtError] = []
     worker = threading.Thread(target=lambda: errors.append(lab.fails(node, on_unmigratable="skip")))
     worker.start()
-    eventually(lambda: sum(1 for one in lab.unfinished() if one["status"].get("phase") == "Running") == 2)
+    eventually(lambda: sum(1 for one in lab.unfinished() if (one.get("status") or {}).get("phase") == "Running") == 2)
     cancelled = lab.drain(node, state="evacuation_cancelled")
     assert cancelled.changed
     worker.join(30)

@@ -10,6 +10,7 @@ import typing as t
 
 from .._cluster.resources import NODES, VIRTUAL_MACHINE_INSTANCE_MIGRATIONS, VIRTUAL_MACHINE_INSTANCES
 from .._errors import ApiError, DeadlineExceeded, Forbidden, PreconditionFailed
+from .._migrations.ours import EVACUATION
 from .._migrations.state import is_final, may_cancel, vmi_key
 from .._plan import Change, Outcome, Plan
 from .._verb import Context
@@ -19,8 +20,6 @@ from .observed import Observed, is_cordoned, name_of
 from .request import Request
 
 Json = dict[str, t.Any]
-EVACUATION = "kubevirt.io/evacuationMigration"
-"""Annotation of the migrations that KubeVirt makes for marked VMs: the node."""
 _LOOK, _QUIET = 1.0, 2.0
 """Seconds between two looks, and for which nothing may appear any more: the run that was stopped may have had a request under way."""
 

@@ -9,10 +9,11 @@ import enum
 import typing as t
 from dataclasses import dataclass, field
 
+from .._migrations.memory import memory_bytes
 from .._migrations.reasons import why_failed
 from .._migrations.state import is_active
 from .fates import Around, Fate, Key, Way, fate, is_launcher
-from .moves import Attempts, attempts, memory_bytes
+from .moves import Attempts, attempts
 from .request import BY_EVICTION, Request
 
 Json = dict[str, t.Any]
@@ -31,6 +32,10 @@ class Verb(enum.Enum):
     MARK = "mark"
     EVICT = "evict"
     RESTART = "restart"
+
+
+STARTING = (Verb.MIGRATE, Verb.MARK)
+"""What takes a slot."""
 
 
 @dataclass(frozen=True)
@@ -75,7 +80,7 @@ class Memory:
     @property
     def starting(self) -> int:
         """Migrations that were asked for and are not seen yet."""
-        return len(self.made) + sum(1 for verb in self.busy.values() if verb in (Verb.MIGRATE, Verb.MARK))
+        return len(self.made) + sum(1 for verb in self.busy.values() if verb in STARTING)
 
 
 @dataclass

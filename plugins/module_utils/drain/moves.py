@@ -10,13 +10,11 @@ import typing as t
 from dataclasses import dataclass, replace
 
 from .._cluster.resources import VIRTUAL_MACHINE_INSTANCE_MIGRATIONS
-from .._migrations.memory import memory_bytes
 from .._migrations.ours import DRAIN_RUN_LABEL
 from .._migrations.state import failed, is_final, succeeded, vmi_key
 
 Json = dict[str, t.Any]
 Key = tuple[str, str]
-RUN_LABEL = DRAIN_RUN_LABEL
 NODE_ANNOTATION, ATTEMPT_ANNOTATION = "okd.virt/drain-node", "okd.virt/drain-attempt"
 FIRST_BACK_OFF, LONGEST_BACK_OFF = 20.0, 320.0
 """Seconds after a failure, doubled with each further one, as KubeVirt itself does for evacuations."""
@@ -28,7 +26,7 @@ def manifest(run: str, node: str, key: Key, attempt: int) -> Json:
     return {
         "apiVersion": VIRTUAL_MACHINE_INSTANCE_MIGRATIONS.api_version, "kind": VIRTUAL_MACHINE_INSTANCE_MIGRATIONS.kind,
         "metadata": {
-            "name": f"okd-virt-drain-{digest}", "namespace": key[0], "labels": {RUN_LABEL: run},
+            "name": f"okd-virt-drain-{digest}", "namespace": key[0], "labels": {DRAIN_RUN_LABEL: run},
             "annotations": {NODE_ANNOTATION: node, ATTEMPT_ANNOTATION: str(attempt)},
         },
         "spec": {"vmiName": key[1]},
@@ -38,7 +36,7 @@ def manifest(run: str, node: str, key: Key, attempt: int) -> Json:
 def is_ours(migration: Json, node: str = "") -> bool:
     """Whether a drain of this collection made it, for that node if one is named."""
     metadata = migration["metadata"]
-    if RUN_LABEL not in (metadata.get("labels") or {}):
+    if DRAIN_RUN_LABEL not in (metadata.get("labels") or {}):
         return False
     return not node or (metadata.get("annotations") or {}).get(NODE_ANNOTATION) == node
 
@@ -84,12 +82,6 @@ def attempts(migrations: t.Iterable[Json], run: str, node: str) -> dict[Key, Att
         known = found.get(vmi_key(one), Attempts())
         if not is_final(one):
             found[vmi_key(one)] = replace(known, current=one)
-        elif is_ours(one, node) and one["metadata"]["labels"][RUN_LABEL] == run:
+        elif is_ours(one, node) and one["metadata"]["labels"][DRAIN_RUN_LABEL] == run:
             found[vmi_key(one)] = replace(known, failures=(*known.failures, one)) if failed(one) else replace(known, succeeded=succeeded(one))
     return found
-
-
-__all__ = (
-    "ATTEMPT_ANNOTATION", "FIRST_BACK_OFF", "LONGEST_BACK_OFF", "NODE_ANNOTATION", "RUN_LABEL", "Attempts", "attempts", "is_ours", "keep", "manifest",
-    "memory_bytes",
-)

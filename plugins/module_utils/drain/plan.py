@@ -8,11 +8,12 @@ from __future__ import annotations
 import typing as t
 
 from .._errors import PreconditionFailed
+from .._migrations.memory import memory_bytes
 from .._plan import Change, Plan
 from . import claims
 from .decide import Standing
 from .fates import Way, fate, is_launcher
-from .moves import NODE_ANNOTATION, attempts, memory_bytes
+from .moves import NODE_ANNOTATION, attempts
 from .observed import Observed, is_cordoned, name_of
 from .request import BY_MIGRATION, CORDONED, DRAINED, UNCORDONED, Request
 

@@ -11,9 +11,7 @@ from dataclasses import dataclass
 DRAINED, CORDONED, UNCORDONED, CANCELLED = "drained", "cordoned", "uncordoned", "evacuation_cancelled"
 STATES = (DRAINED, CORDONED, UNCORDONED, CANCELLED)
 REFUSE, SKIP, RESTART = "refuse", "skip", "stop_and_restart"
-ON_UNMIGRATABLE = (REFUSE, SKIP, RESTART)
 BY_MIGRATION, BY_EVICTION = "migration", "eviction"
-MOVE_BY = (BY_MIGRATION, BY_EVICTION)
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ from __future__ import annotations
 import datetime
 import time
 import typing as t
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from .._cluster.following import Target
 from .._cluster.resources import MACHINE_CONFIG_POOLS, NODES, PODS
@@ -119,14 +119,13 @@ def _allowed(pool: Json | None, machines: int) -> int:
 def _plan(seen: Seen, options: Options) -> Plan:
     request = _checked(options, seen.pool_allows)
     finished = set() if request.restart else {name_of(node) for node in seen.nodes.nodes if (turn := turn_of(node)) and turn.state == DONE}
-    left = Observed(**{**vars(seen.nodes), "nodes": [node for node in seen.nodes.nodes if name_of(node) not in finished]})
+    left = [node for node in seen.nodes.nodes if name_of(node) not in finished]
     changes: list[Change] = []
     facts: list[Json] = [{"name": name, "state": DONE, "pods": []} for name in sorted(finished)]
     refused: list[PreconditionFailed] = []
-    for node in left.nodes:
-        one = Observed(**{**vars(left), "nodes": [node]})
+    for node in left:
         try:
-            planned = make_plan(one, request.drain)
+            planned = make_plan(replace(seen.nodes, nodes=[node]), request.drain)
         except PreconditionFailed as error:
             if error.details.get("code") != "cannot_leave":
                 raise

@@ -19,7 +19,7 @@ from .._plan import Change, Listener
 from . import claims
 from .acting import Acting, Done
 from .claims import Claim
-from .decide import Decision, Memory, Standing, Verb, View, decide, forget_seen
+from .decide import STARTING, Decision, Memory, Standing, Verb, View, decide, forget_seen
 from .fates import Around, Key, is_launcher
 from .moves import is_ours, keep
 from .progress import Progress
@@ -82,7 +82,6 @@ class NodeDrain:
     renewed: float = field(default_factory=time.monotonic)
     lost: str = ""
     """Why the node is no longer ours."""
-    given_up: bool = False
 
     @property
     def targets(self) -> tuple[Target, ...]:
@@ -192,14 +191,10 @@ class Drainer:
         here = free_slots(self._limits, [*in_flight, *others], out_of_node) - drain.memory.starting
         drain.decision = decision = decide(view, drain.memory, self._request, drain.claim.run, max(0, min(here, cluster_slots)), time.monotonic())
         self._note(drain, view, decision)
-        if drain.given_up:
-            return 0
-        started = 0
         for act in decision.acts:
             drain.memory.busy[act.uid] = act.verb
-            started += act.verb.value in ("migrate", "mark")
             self._acting.ask(drain, act)
-        return started
+        return sum(act.verb in STARTING for act in decision.acts)
 
     def _note(self, drain: NodeDrain, view: View, decision: Decision) -> None:
         """Keep and say what has changed since the last look."""

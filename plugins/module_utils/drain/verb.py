@@ -13,11 +13,11 @@ from . import request as words
 from .cancelling import cancel, cancel_plan
 from .claiming import give_back
 from .claims import claim_of
+from .cordoning import set_schedulable
 from .draining import Draining
 from .observed import Observed, name_of, observe
 from .plan import make_plan
 from .request import CANCELLED, DRAINED, Request, request_of
-from .simple import set_schedulable
 
 
 def spec() -> ArgumentSpec:
