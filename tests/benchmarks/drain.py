@@ -16,7 +16,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ansible_collections.okd.virt.plugins.module_utils.drain.room import keep, memory_request
+from ansible_collections.okd.virt.plugins.module_utils._placement.demand import memory_request
+from ansible_collections.okd.virt.plugins.module_utils.drain.room import keep
 from ansible_collections.okd.virt.plugins.plugin_utils.engine import process
 
 from ..services.verbs import Verbs
@@ -186,8 +187,8 @@ class Spare:
             used, vms = dict.fromkeys(nodes, 0), dict.fromkeys(nodes, 0)
             for pod in filter(None, map(keep, self._found.api.items("/api/v1/pods"))):
                 if pod["node"] in nodes:
-                    used[pod["node"]] += pod["memory"]
-                    vms[pod["node"]] += pod["memory"] if pod["vm"] else 0
+                    used[pod["node"]] += pod["demand"].memory
+                    vms[pod["node"]] += pod["demand"].memory if pod["vm"] else 0
             leaving = [name for name, node in nodes.items() if node["spec"].get("unschedulable")]
             free = sum(_allocatable(node) - used[name] for name, node in nodes.items() if name not in leaving)
             self.looks += 1

@@ -8,38 +8,15 @@ Source: OKD documentation, modules/virt-live-migration-requirements.adoc (spare 
 
 from __future__ import annotations
 
-import contextlib
 import typing as t
 from dataclasses import dataclass, field
 
+from .._placement.demand import RUNS_MODEL, Demand, demand_of, model_of, on_model
+from .._placement.machine import Machine, machines_of
+from .._placement.placing import place
 from .fates import is_finished, is_launcher
 
-with contextlib.suppress(ImportError):
-    from kubernetes.utils.quantity import parse_quantity
-
 Json = dict[str, t.Any]
-_HOST_MODEL, _RUNS = "host-model-cpu.node.kubevirt.io/", "cpu-model-migration.node.kubevirt.io/"
-"""Labels of the node-labeller: a node's own CPU model, and those whose VMs it can take over."""
-
-
-def memory_request(pod: Json) -> int:
-    """Bytes that the scheduler reserves for a pod: its containers together, or its largest init container, and its overhead."""
-    spec = pod.get("spec") or {}
-    containers = sum(_request(one) for one in spec.get("containers") or ())
-    largest = max((_request(one) for one in spec.get("initContainers") or () if one.get("restartPolicy") != "Always"), default=0)
-    sidecars = sum(_request(one) for one in spec.get("initContainers") or () if one.get("restartPolicy") == "Always")
-    return max(containers + sidecars, largest + sidecars) + _bytes((spec.get("overhead") or {}).get("memory"))
-
-
-def _request(container: Json) -> int:
-    return _bytes(((container.get("resources") or {}).get("requests") or {}).get("memory"))
-
-
-def _bytes(text: t.Any) -> int:
-    try:
-        return int(parse_quantity(text)) if text else 0  # type: ignore[no-untyped-call]
-    except ValueError:
-        return 0
 
 
 def keep(pod: Json) -> Json | None:
@@ -49,19 +26,19 @@ def keep(pod: Json) -> Json | None:
         return None
     metadata = pod["metadata"]
     return {
-        "metadata": {key: metadata[key] for key in ("name", "namespace", "uid")}, "node": spec["nodeName"], "memory": memory_request(pod),
-        "vm": is_launcher(pod),
+        "metadata": {key: metadata[key] for key in ("name", "namespace", "uid")}, "node": spec["nodeName"], "demand": demand_of(pod), "vm": is_launcher(pod),
     }
 
 
 @dataclass
 class Room:
-    """Bytes by node: what VMs ask for, and what is left for others. Beside it whose VMs a node can run, as far as CPU models tell."""
+    """Bytes by node: what VMs ask for, and what is left for others. Beside it the VMs and the machines themselves."""
 
     vms: dict[str, int] = field(default_factory=dict)
     free: dict[str, int] = field(default_factory=dict)
-    model: dict[str, str] = field(default_factory=dict)
-    runs: dict[str, frozenset[str]] = field(default_factory=dict)
+    demands: dict[str, list[Demand]] = field(default_factory=dict)
+    machines: dict[str, Machine] = field(default_factory=dict)
+    models: dict[str, str] = field(default_factory=dict)
 
     def fits(self, leaving: t.Collection[str], among: t.Collection[str], slack: float = 1.0) -> bool:
         """Whether so many times all VMs of the leaving nodes have room on the others, as far as memory and CPU models go."""
@@ -70,28 +47,32 @@ class Room:
             return False
         by_model: dict[str, int] = {}
         for name in leaving:
-            by_model[self.model.get(name, "")] = by_model.get(self.model.get(name, ""), 0) + self.vms.get(name, 0)
-        return all(
-            slack * size <= sum(self.free.get(name, 0) for name in others if not model or model in self.runs.get(name, ()))
-            for model, size in by_model.items()
-        )
+            by_model[self.models.get(name, "")] = by_model.get(self.models.get(name, ""), 0) + self.vms.get(name, 0)
+        return all(slack * size <= sum(self.free.get(name, 0) for name in others if self.runs(model, name)) for model, size in by_model.items())
+
+    def runs(self, model: str, name: str) -> bool:
+        """Whether a node can take over VMs with that CPU model."""
+        machine = self.machines.get(name)
+        return not model or (machine is not None and machine.labels.get(RUNS_MODEL + model) == "true")
+
+    def left_over(self, leaving: t.Collection[str], among: t.Iterable[str], slack: float = 1.0) -> int:
+        """How many VMs of the leaving nodes find no place on those."""
+        machines = [self.machines[name] for name in among if name in self.machines and name in self.free and name not in leaving]
+        return len(place((one for name in leaving for one in self.demands.get(name, ())), machines, slack).left)
 
 
 def room_of(nodes: t.Iterable[Json], kept: t.Iterable[Json]) -> Room:
     """The room of nodes that take pods; those that are cordoned or not ready have none."""
     found = Room()
-    used: dict[str, int] = {}
+    nodes, kept = list(nodes), list(kept)
+    labels = {node["metadata"]["name"]: node["metadata"].get("labels") or {} for node in nodes}
+    found.machines = {machine.name: machine for machine in machines_of(nodes, ((pod["node"], pod["demand"]) for pod in kept))}
+    found.models = {name: model_of(given) for name, given in labels.items()}
     for pod in kept:
-        used[pod["node"]] = used.get(pod["node"], 0) + pod["memory"]
         if pod["vm"]:
-            found.vms[pod["node"]] = found.vms.get(pod["node"], 0) + pod["memory"]
-    for node in nodes:
-        name = node["metadata"]["name"]
-        labels = node["metadata"].get("labels") or {}
-        found.model[name] = next((key.removeprefix(_HOST_MODEL) for key in labels if key.startswith(_HOST_MODEL)), "")
-        found.runs[name] = frozenset(key.removeprefix(_RUNS) for key in labels if key.startswith(_RUNS))
-        if takes_pods(node):
-            found.free[name] = max(0, _bytes(((node.get("status") or {}).get("allocatable") or {}).get("memory")) - used.get(name, 0))
+            found.vms[pod["node"]] = found.vms.get(pod["node"], 0) + pod["demand"].memory
+            found.demands.setdefault(pod["node"], []).append(on_model(pod["demand"], labels.get(pod["node"]) or {}))
+    found.free = {node["metadata"]["name"]: max(0, found.machines[node["metadata"]["name"]].memory) for node in nodes if takes_pods(node)}
     return found
 
 

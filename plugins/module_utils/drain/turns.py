@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import collections
 import json
 import typing as t
 from dataclasses import dataclass, field
@@ -19,6 +20,8 @@ STILL_TO_COME = "okd.virt/still-to-come"
 """Taint (PreferNoSchedule) of nodes whose turn is yet to come: VMs that go there would have to move again."""
 _SLACK = 1.25
 """How much more room than VMs there must be: nodes are never filled to the brim."""
+_CONSIDERED, _OF_EACH = 200, 10
+"""How many of the waiting nodes are looked at, the emptiest first, and how many of one CPU model."""
 TO_COME, DONE, QUARANTINED = "to_come", "done", "quarantined"
 
 
@@ -72,16 +75,45 @@ class Queue:
 def next_node(queue: Queue, room: Room, max_parallel: int) -> tuple[str | None, str]:
     """Who is drained next beside those that are, or why nobody is.
 
-    The spare-memory rule always holds: whatever leaves has room on the rest. More than one at a time only when what leaves has room on nodes that
-    need not be drained any more, so that each VM moves as seldom as possible.
+    The spare-memory rule always holds: whatever leaves has room on the rest. Next is the node by which the fewest VMs have to move once more, and
+    there is more than one at a time only when all that leaves finds a place on nodes that need not be drained any more.
     """
     if not queue.waiting or len(queue.active) >= max_parallel:
         return None, ""
-    name = min(queue.waiting, key=lambda one: (room.vms.get(one, 0), one))
-    leaving = [*queue.active, name]
-    if not room.fits(leaving, room.free):
-        return None, f"the VMs of {', '.join(leaving)} have no room on the other nodes"
+    by_size = sorted(queue.waiting, key=lambda one: (room.vms.get(one, 0), one))
+    allowed = [name for name in by_size if room.fits([*queue.active, name], room.free)][:_CONSIDERED]
+    if not allowed:
+        return None, f"the VMs of {', '.join([*queue.active, by_size[0]])} have no room on the other nodes"
     settled = set(room.free) - set(queue.waiting) - set(queue.active)
-    if queue.active and not room.fits(leaving, settled, _SLACK):
-        return None, f"the VMs of {', '.join(leaving)} would have to move again"
-    return name, ""
+    if queue.active:
+        for name in allowed:
+            leaving = [*queue.active, name]
+            if room.fits(leaving, settled, _SLACK) and not room.left_over(leaving, settled, _SLACK):
+                return name, ""
+        return None, f"the VMs of {', '.join([*queue.active, allowed[0]])} would have to move again"
+    again = {name: room.left_over([name], settled) + _later(name, queue.waiting, settled, room) for name in _one_of_each(allowed, room)}
+    return min(again, key=lambda one: (again[one], room.vms.get(one, 0), one)), ""
+
+
+def _one_of_each(names: t.Sequence[str], room: Room) -> list[str]:
+    """Some of each CPU model: they differ in whom they can take over."""
+    seen: collections.Counter[str] = collections.Counter()
+    found = []
+    for name in names:
+        model = room.models.get(name, "")
+        seen[model] += 1
+        if seen[model] <= _OF_EACH:
+            found.append(name)
+    return found
+
+
+def _later(name: str, waiting: t.Iterable[str], settled: t.Iterable[str], room: Room) -> int:
+    """How many VMs at least have to move once more later on: for each CPU model that no node runs that is done by then, those of one node."""
+    least: dict[str, int] = {}
+    done = [*settled, name]
+    for other in waiting:
+        model = room.models.get(other, "")
+        if other != name and not any(room.runs(model, one) for one in done):
+            number = len(room.demands.get(other, ()))
+            least[model] = min(number, least.get(model, number))
+    return sum(least.values())

@@ -9,7 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ansible_collections.okd.virt.plugins.module_utils.drain.room import Room, keep, memory_request, room_of, takes_pods
+from ansible_collections.okd.virt.plugins.module_utils._placement.demand import memory_request
+from ansible_collections.okd.virt.plugins.module_utils.drain.room import Room, keep, room_of, takes_pods
 from ansible_collections.okd.virt.plugins.module_utils.drain.turns import (
     STILL_TO_COME,
     Queue,
@@ -129,3 +130,25 @@ def test_a_turn_that_cannot_be_read_is_none(text: str) -> None:
     found = node("a")
     found["metadata"]["annotations"] = {"okd.virt/rolling": text}
     assert turn_of(found) is None
+
+
+def _two_models() -> Room:
+    """Skylake runs Haswell's VMs, not the other way round; the Haswell node is the emptiest."""
+    nodes = [
+        node("old1", model="Haswell", runs=("Haswell",)), node("old2", model="Haswell", runs=("Haswell",)),
+        node("new1", model="Skylake", runs=("Skylake", "Haswell")), node("new2", model="Skylake", runs=("Skylake", "Haswell")),
+    ]
+    for one in nodes:
+        one["status"]["allocatable"] |= {"cpu": "8", "pods": "100"}
+    pods = [("old1", "1Gi"), ("old2", "2Gi"), ("new1", "2Gi"), ("new2", "3Gi")]
+    return room_of(nodes, [kept for on, memory in pods if (kept := keep(pod(on, memory)))])
+
+
+def test_first_comes_a_node_that_can_take_over_everybody() -> None:
+    names = ["old1", "old2", "new1", "new2"]
+    assert next_node(Queue(names), _two_models(), 1) == ("new1", "")
+
+
+def test_then_come_those_for_whom_nodes_that_are_done_have_a_place() -> None:
+    assert next_node(Queue(["new2", "old1", "old2"], done=["new1"]), _two_models(), 1) == ("old1", "")
+    assert next_node(Queue(["new2", "old2"], done=["old1"]), _two_models(), 1) == ("old2", "")

@@ -1,0 +1,123 @@
+# Copyright: the okd.virt contributors
+# GNU General Public License v3.0 or later (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What a node has left, and why a pod does not fit it. Pure. Private to this collection.
+
+Source: Kubernetes pkg/scheduler/framework/plugins (noderesources, nodeaffinity, tainttoleration, nodeunschedulable), whose words are used.
+"""
+
+from __future__ import annotations
+
+import operator
+import typing as t
+from dataclasses import dataclass, field
+
+from .demand import RUNS_MODEL, Demand, Json, quantity
+
+_AGAINST = ("NoSchedule", "NoExecute")
+_UNSCHEDULABLE = "node.kubernetes.io/unschedulable"
+
+
+@dataclass
+class Machine:
+    """A node with what nobody has asked for yet: bytes, thousandths of a CPU, pods. C(ready) as its condition says."""
+
+    name: str
+    labels: t.Mapping[str, str] = field(default_factory=dict)
+    taints: t.Sequence[Json] = ()
+    unschedulable: bool = False
+    ready: bool = True
+    memory: int = 0
+    cpu: int = 0
+    pods: int = 0
+
+    def takes(self, demand: Demand) -> None:
+        """Reserve what it asks for."""
+        self.memory -= demand.memory
+        self.cpu -= demand.cpu
+        self.pods -= 1
+
+
+def machines_of(nodes: t.Iterable[Json], taken: t.Iterable[tuple[str, Demand]]) -> list[Machine]:
+    """The nodes, less what the pods on them ask for: the name of a node and a demand each."""
+    found = {node["metadata"]["name"]: _machine(node) for node in nodes}
+    for name, demand in taken:
+        if name in found:
+            found[name].takes(demand)
+    return list(found.values())
+
+
+def _machine(node: Json) -> Machine:
+    spec, status = node.get("spec") or {}, node.get("status") or {}
+    has = status.get("allocatable") or {}
+    ready = any(one["type"] == "Ready" and one["status"] == "True" for one in status.get("conditions") or ())
+    return Machine(
+        node["metadata"]["name"], node["metadata"].get("labels") or {}, tuple(spec.get("taints") or ()), bool(spec.get("unschedulable")), ready,
+        int(quantity(has.get("memory"))), int(quantity(has.get("cpu")) * 1000), int(quantity(has.get("pods"))),
+    )
+
+
+def why_never(demand: Demand, machine: Machine) -> str:
+    """Why a node is none for this pod however empty it be; empty when it is one."""
+    if machine.unschedulable and not _tolerated({"key": _UNSCHEDULABLE, "effect": "NoSchedule"}, demand.tolerations):
+        return "the node is cordoned"
+    taint = next((one for one in machine.taints if one.get("effect") in _AGAINST and not _tolerated(one, demand.tolerations)), None)
+    if taint is not None and taint.get("key") != _UNSCHEDULABLE:
+        return f"untolerated taint {taint.get('key')}"
+    if not machine.ready:
+        return "the node is not ready"
+    if demand.model and machine.labels.get(RUNS_MODEL + demand.model) != "true":
+        return f"it can't run CPU model {demand.model}"
+    if any(machine.labels.get(key) != value for key, value in demand.selector.items()):
+        return "didn't match the pod's node selector"
+    if demand.terms and not any(_matches(term, machine) for term in demand.terms):
+        return "didn't match the pod's node affinity"
+    return ""
+
+
+def why_not(demand: Demand, machine: Machine) -> str:
+    """Why a pod does not fit a node now; empty when it does."""
+    never = why_never(demand, machine)
+    if never:
+        return never
+    if demand.memory > machine.memory:
+        return "insufficient memory"
+    if demand.cpu > machine.cpu:
+        return "insufficient cpu"
+    return "too many pods" if machine.pods < 1 else ""
+
+
+def _tolerated(taint: Json, tolerations: t.Iterable[Json]) -> bool:
+    return any(
+        one.get("effect") in (None, "", taint.get("effect")) and (
+            one.get("key") in (None, "", taint["key"]) if one.get("operator") == "Exists"
+            else one.get("key") == taint["key"] and (one.get("value") or "") == (taint.get("value") or "")
+        )
+        for one in tolerations
+    )
+
+
+def _matches(term: Json, machine: Machine) -> bool:
+    """An empty term matches nothing, as the scheduler has it."""
+    expressions = term.get("matchExpressions") or ()
+    fields = term.get("matchFields") or ()
+    if not expressions and not fields:
+        return False
+    return all(_holds(one, machine.labels) for one in expressions) and all(_holds(one, {"metadata.name": machine.name}) for one in fields)
+
+
+def _holds(expression: Json, labels: t.Mapping[str, str]) -> bool:
+    found, values = labels.get(expression["key"]), expression.get("values") or ()
+    verdicts: dict[t.Any, t.Callable[[], bool]] = {
+        "In": lambda: found in values, "NotIn": lambda: found not in values, "Exists": lambda: found is not None, "DoesNotExist": lambda: found is None,
+        "Gt": lambda: _compares(found, values, operator.gt), "Lt": lambda: _compares(found, values, operator.lt),
+    }
+    verdict = verdicts.get(expression.get("operator"))
+    return verdict is not None and verdict()
+
+
+def _compares(found: str | None, values: t.Sequence[str], compare: t.Callable[[int, int], bool]) -> bool:
+    try:
+        return found is not None and len(values) == 1 and compare(int(found), int(values[0]))
+    except ValueError:
+        return False
