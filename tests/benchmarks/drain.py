@@ -34,7 +34,7 @@ NODES = "/api/v1/nodes"
 SLOTS = 2
 """parallelOutboundMigrationsPerNode, as it comes."""
 _DRAIN = ("--ignore-daemonsets", "--delete-emptydir-data", "--force")
-_ONE = ("vms=80", "nodes=4", "namespaces=4", "node_memory_gib=512")
+_ONE = ("vms=160", "nodes=4", "namespaces=4", "node_memory_gib=1024")
 _MANY = ("vms=400", "nodes=20", "namespaces=10", "node_memory_gib=256")
 _AT_REST = ("bindings=0", "rwo_percent=0", "busy_percent=0")
 _PATIENCE = 3600.0

@@ -367,3 +367,27 @@ def test_stopped_and_started_elsewhere_when_asked(lab: Lab) -> None:
     eventually(lambda: set(lab.vms()) == set(before))
     assert lab.vms()["legacy/vm-2"] != before["legacy/vm-2"]
     lab.give_back(node)
+
+
+def test_a_budget_that_never_opens(lab: Lab) -> None:
+    """The VMs leave; the pod is asked to again and again until the time is up, and the error says which budget keeps it."""
+    node, before = lab.fullest(), lab.vms()
+    spec = {"nodeName": node, "containers": [{"name": "main", "image": "registry.example/app:1"}]}
+    lab.api.expect(201, "POST", "/api/v1/namespaces/default/pods", {"metadata": {"name": "kept", "labels": {"app": "kept"}}, "spec": spec})
+    budgets = "/apis/policy/v1/namespaces/default/poddisruptionbudgets"
+    budget = {"metadata": {"name": "keep-it"}, "spec": {"minAvailable": 1, "selector": {"matchLabels": {"app": "kept"}}}}
+    lab.api.expect(201, "POST", budgets, budget)
+    eventually(lambda: (lab.api.get(f"{budgets}/keep-it").get("status") or {}).get("currentHealthy") == 1)
+    error = lab.fails(node, on_unmigratable="skip", deadline=30)
+    assert isinstance(error, DrainIncomplete)
+    assert error.details["code"] == "deadline"
+    (left,) = error.details["pending"]
+    assert (left["name"], left["code"], left["node"]) == ("kept", "budget_closed", node)
+    assert "The disruption budget keep-it needs 1 healthy pods and has 1 currently" in error.message
+    assert left["since"]
+    assert lab.vms() == before
+    assert lab.api.get("/api/v1/namespaces/default/pods/kept")["status"]["phase"] == "Running"
+    lab.api.expect(200, "DELETE", f"{budgets}/keep-it")
+    again = lab.drain(node, on_unmigratable="skip")
+    assert again.summary["pods_evicted"] == 1
+    lab.give_back(node)

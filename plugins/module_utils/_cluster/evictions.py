@@ -20,12 +20,16 @@ Json = dict[str, t.Any]
 
 @dataclass(frozen=True)
 class EvictionAnswer:
-    """C(status) is the HTTP status, 0 when there was no answer. C(retry_after) in seconds, where the server says it."""
+    """C(status) is the HTTP status, 0 when there was no answer. C(retry_after) in seconds, where the server says it.
+
+    C(causes) are the reasons of the status' details, C(explanations) their sentences: they name the budget and its numbers.
+    """
 
     status: int
     message: str = ""
     causes: tuple[str, ...] = ()
     retry_after: float | None = None
+    explanations: tuple[str, ...] = ()
 
     @property
     def accepted(self) -> bool:
@@ -62,5 +66,5 @@ def evict(cluster: Cluster, pod: Json, grace_period: int | None = None, dry_run:
     after = answer.retry_after
     return EvictionAnswer(
         answer.status, str(answer.body.get("message") or ""), tuple(str(one.get("reason") or "") for one in causes),
-        float(after) if after and after.isdigit() else None,
+        float(after) if after and after.isdigit() else None, tuple(str(one["message"]) for one in causes if one.get("message")),
     )

@@ -140,7 +140,7 @@ def _refused(answer: EvictionAnswer, tries: int) -> Trying:
         return Trying(_after(_RARELY), tries, False, "marked", "KubeVirt has been told to move it")
     if answer.status == 429:
         code = "budget_closed" if "DisruptionBudget" in answer.causes or "disruption budget" in text else "eviction_refused"
-        return Trying(_after(max(RETRY, answer.retry_after or 0.0)), tries, False, code, text)
+        return Trying(_after(max(RETRY, answer.retry_after or 0.0)), tries, False, code, " ".join((text, *answer.explanations)))
     if "more than one PodDisruptionBudget" in text:
         return Trying(_after(_RARELY), tries, False, "several_budgets", text)
     if answer.refused:
