@@ -276,6 +276,8 @@ def subresources(stage: Stage) -> None:
         stage.ask("kv-subresource/stop")
         stage.until("the end of s", lambda: (stage.found(stage.path("virtualmachines", "s")) or {})["status"].get("printableStatus") == "Stopped")
         stage.ask("kv-subresource/stop-stopped")
+        # It is called Stopped while its instance is there still, which the recorder had not seen any more.
+        stage.until("nothing of s", lambda: not (stage.found(stage.path("virtualmachines", "s")) or {})["status"].get("created"))
         stage.ask("kv-subresource/vm-stopped")
         stage.ask("kv-subresource/start")
 
