@@ -373,13 +373,15 @@ def uncordoned(stage: Stage) -> None:
     """kv-time-uncordon: a drain that is given up; what it began goes on."""
     with stage.within("t-uncordon"):
         node = _gathered(stage, "u", 5)
-        began = bool((stage.cases.get("kv-time-uncordon/vmims-at-uncordon") or {}).get("response", {}).get("body", {}).get("items", ("?",)))
+        recorded = (stage.cases.get("kv-time-uncordon/vmims-at-uncordon") or {}).get("response", {}).get("body", {}).get("items", ("?", "?"))
+        began = bool(recorded)
         with stage.engine.held():
             # Where nothing had been evicted yet, the node was only cordoned.
             (drain_once if began else Stage.cordon)(stage, node)
-            stage.until("two evacuations", lambda: not began or sum(
-                one.get("status", {}).get("phase") == "TargetReady" for one in stage.api.items(stage.path(MIGRATIONS))
-            ) == 2)  # fmt: skip
+            stage.until("two evacuations", lambda: not began or [
+                one.get("status", {}).get("phase") for one in stage.api.items(stage.path(MIGRATIONS))
+            ].count("TargetReady") == 2)  # fmt: skip
+            stage.until("as many as were recorded", lambda: len(stage.api.items(stage.path(MIGRATIONS))) >= len(recorded))
             stage.cordon(node, off=True)
             stage.ask("kv-time-uncordon/vmims-at-uncordon")
             stage.ask("kv-time-uncordon/vmis-at-uncordon")
