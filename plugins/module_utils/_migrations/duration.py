@@ -11,16 +11,13 @@ Source: KubeVirt pkg/virt-launcher/virtwrap/live-migration-source.go (time-outs)
 
 from __future__ import annotations
 
-import contextlib
 import heapq
 import math
 import typing as t
 from dataclasses import dataclass
 
+from .._quantity import quantity
 from .limits import Limits
-
-with contextlib.suppress(ImportError):
-    from kubernetes.utils.quantity import parse_quantity
 
 SET_UP = 3.5
 """Seconds for a target pod to come up and for the hand-over, images being there."""
@@ -41,10 +38,7 @@ class Estimate:
 
 def bandwidth_bytes(limits: Limits) -> float:
     """bandwidthPerMigration in bytes per second; 0 is unlimited, and so is what can't be read."""
-    try:
-        return float(parse_quantity(limits.bandwidth))  # type: ignore[no-untyped-call]
-    except ValueError:
-        return 0.0
+    return quantity(limits.bandwidth)
 
 
 def longest_seconds(memory_bytes: int, limits: Limits) -> float:

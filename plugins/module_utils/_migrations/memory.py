@@ -8,11 +8,9 @@ Source: KubeVirt pkg/virt-launcher/virtwrap/live-migration-source.go (getVMIMigr
 
 from __future__ import annotations
 
-import contextlib
 import typing as t
 
-with contextlib.suppress(ImportError):
-    from kubernetes.utils.quantity import parse_quantity
+from .._quantity import quantity
 
 Json = dict[str, t.Any]
 
@@ -21,7 +19,4 @@ def memory_bytes(vmi: Json) -> int:
     """What an instance's guest has; 0 if nothing can be told."""
     domain = (vmi.get("spec") or {}).get("domain") or {}
     text = (domain.get("memory") or {}).get("guest") or ((domain.get("resources") or {}).get("requests") or {}).get("memory") or "0"
-    try:
-        return int(parse_quantity(text))  # type: ignore[no-untyped-call]
-    except ValueError:
-        return 0
+    return int(quantity(text))

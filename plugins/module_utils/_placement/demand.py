@@ -8,12 +8,10 @@ Source: Kubernetes NodeResourcesFit (requests), KubeVirt pkg/virt-controller/ser
 
 from __future__ import annotations
 
-import contextlib
 import typing as t
 from dataclasses import dataclass, field, replace
 
-with contextlib.suppress(ImportError):
-    from kubernetes.utils.quantity import parse_quantity
+from .._quantity import quantity
 
 Json = dict[str, t.Any]
 HOST_MODEL, RUNS_MODEL = "host-model-cpu.node.kubevirt.io/", "cpu-model-migration.node.kubevirt.io/"
@@ -42,7 +40,7 @@ def memory_request(pod: Json) -> int:
 
 def cpu_request(pod: Json) -> int:
     """Thousandths of a CPU that the scheduler reserves for a pod."""
-    return int(_request(pod, "cpu") * 1000)
+    return round(_request(pod, "cpu") * 1000)
 
 
 def _request(pod: Json, name: str) -> float:
@@ -55,14 +53,6 @@ def _request(pod: Json, name: str) -> float:
 
 def _of_container(container: Json, name: str) -> float:
     return quantity(((container.get("resources") or {}).get("requests") or {}).get(name))
-
-
-def quantity(text: t.Any) -> float:
-    """A quantity as a number; 0 for what can't be read."""
-    try:
-        return float(parse_quantity(text)) if text else 0.0  # type: ignore[no-untyped-call]
-    except ValueError:
-        return 0.0
 
 
 def demand_of(pod: Json) -> Demand:

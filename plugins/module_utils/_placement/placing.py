@@ -9,12 +9,11 @@ what is left over may still find one in another order.
 
 from __future__ import annotations
 
-import collections
 import typing as t
 from dataclasses import dataclass, field, replace
 
 from .demand import Demand
-from .machine import Machine, why_never, why_not
+from .node_info import NodeInfo, why_never, why_not_now
 
 
 @dataclass
@@ -25,47 +24,21 @@ class Placement:
     left: list[Demand] = field(default_factory=list)
 
 
-@dataclass(frozen=True)
-class Targets:
-    """Where one pod alone would fit now, and for the others how many there are of each reason."""
-
-    fits: tuple[str, ...]
-    reasons: t.Mapping[str, int]
-
-    def sentence(self) -> str:
-        """Why it fits nowhere, in the order of the most frequent."""
-        parts = [f"{number} node{'s' if number != 1 else ''}: {reason}" for reason, number in sorted(self.reasons.items(), key=lambda one: (-one[1], one[0]))]
-        return "; ".join(parts) or "there is no other node"
-
-
-def targets(demand: Demand, machines: t.Iterable[Machine]) -> Targets:
-    """Where it could go."""
-    fits: list[str] = []
-    reasons: collections.Counter[str] = collections.Counter()
-    for machine in machines:
-        why = why_not(demand, machine)
-        if why:
-            reasons[why] += 1
-        else:
-            fits.append(machine.name)
-    return Targets(tuple(sorted(fits)), dict(reasons))
-
-
-def place(demands: t.Iterable[Demand], machines: t.Iterable[Machine], slack: float = 1.0) -> Placement:
-    """All of them at once. C(slack) times the memory of each is set aside. The machines stay as they are."""
-    free = [replace(machine) for machine in machines]
-    possible: dict[t.Hashable, list[Machine]] = {}
+def place(demands: t.Iterable[Demand], nodes: t.Iterable[NodeInfo], slack: float = 1.0) -> Placement:
+    """All of them at once. C(slack) times the memory of each is set aside. The nodes stay as they are."""
+    free = [replace(node) for node in nodes]
+    possible: dict[t.Hashable, list[NodeInfo]] = {}
     found = Placement()
     for demand in sorted(demands, key=lambda one: (-one.memory, one.namespace, one.name)):
         wanted = replace(demand, memory=int(demand.memory * slack))
         kind = _kind(wanted)
         if kind not in possible:
-            possible[kind] = [machine for machine in free if not why_never(wanted, machine)]
-        roomy = [machine for machine in possible[kind] if machine.memory >= wanted.memory and machine.cpu >= wanted.cpu and machine.pods >= 1]
+            possible[kind] = [node for node in free if not why_never(wanted, node)]
+        roomy = [node for node in possible[kind] if not why_not_now(wanted, node)]
         if not roomy:
             found.left.append(demand)
             continue
-        best = max(roomy, key=lambda machine: (machine.memory, machine.name))
+        best = max(roomy, key=lambda node: (node.memory, node.name))
         best.takes(wanted)
         found.places[demand.namespace, demand.name] = best.name
     return found

@@ -12,7 +12,7 @@ import typing as t
 from dataclasses import dataclass, field
 
 from .._placement.demand import RUNS_MODEL, Demand, demand_of, model_of, on_model
-from .._placement.machine import Machine, machines_of
+from .._placement.node_info import NodeInfo, node_infos
 from .._placement.placing import place
 from .fates import is_finished, is_launcher
 
@@ -32,12 +32,12 @@ def keep(pod: Json) -> Json | None:
 
 @dataclass
 class Room:
-    """Bytes by node: what VMs ask for, and what is left for others. Beside it the VMs and the machines themselves."""
+    """Bytes by node: what VMs ask for, and what is left for others. Beside it the VMs and the nodes themselves."""
 
     vms: dict[str, int] = field(default_factory=dict)
     free: dict[str, int] = field(default_factory=dict)
     demands: dict[str, list[Demand]] = field(default_factory=dict)
-    machines: dict[str, Machine] = field(default_factory=dict)
+    infos: dict[str, NodeInfo] = field(default_factory=dict)
     models: dict[str, str] = field(default_factory=dict)
 
     def fits(self, leaving: t.Collection[str], among: t.Collection[str], slack: float = 1.0) -> bool:
@@ -52,13 +52,13 @@ class Room:
 
     def runs(self, model: str, name: str) -> bool:
         """Whether a node can take over VMs with that CPU model."""
-        machine = self.machines.get(name)
-        return not model or (machine is not None and machine.labels.get(RUNS_MODEL + model) == "true")
+        node = self.infos.get(name)
+        return not model or (node is not None and node.labels.get(RUNS_MODEL + model) == "true")
 
     def left_over(self, leaving: t.Collection[str], among: t.Iterable[str], slack: float = 1.0) -> int:
         """How many VMs of the leaving nodes find no place on those."""
-        machines = [self.machines[name] for name in among if name in self.machines and name in self.free and name not in leaving]
-        return len(place((one for name in leaving for one in self.demands.get(name, ())), machines, slack).left)
+        nodes = [self.infos[name] for name in among if name in self.infos and name in self.free and name not in leaving]
+        return len(place((one for name in leaving for one in self.demands.get(name, ())), nodes, slack).left)
 
 
 def room_of(nodes: t.Iterable[Json], kept: t.Iterable[Json]) -> Room:
@@ -66,13 +66,13 @@ def room_of(nodes: t.Iterable[Json], kept: t.Iterable[Json]) -> Room:
     found = Room()
     nodes, kept = list(nodes), list(kept)
     labels = {node["metadata"]["name"]: node["metadata"].get("labels") or {} for node in nodes}
-    found.machines = {machine.name: machine for machine in machines_of(nodes, ((pod["node"], pod["demand"]) for pod in kept))}
+    found.infos = {info.name: info for info in node_infos(nodes, ((pod["node"], pod["demand"]) for pod in kept))}
     found.models = {name: model_of(given) for name, given in labels.items()}
     for pod in kept:
         if pod["vm"]:
             found.vms[pod["node"]] = found.vms.get(pod["node"], 0) + pod["demand"].memory
             found.demands.setdefault(pod["node"], []).append(on_model(pod["demand"], labels.get(pod["node"]) or {}))
-    found.free = {node["metadata"]["name"]: max(0, found.machines[node["metadata"]["name"]].memory) for node in nodes if takes_pods(node)}
+    found.free = {node["metadata"]["name"]: max(0, found.infos[node["metadata"]["name"]].memory) for node in nodes if takes_pods(node)}
     return found
 
 

@@ -20,8 +20,8 @@ STILL_TO_COME = "okd.virt/still-to-come"
 """Taint (PreferNoSchedule) of nodes whose turn is yet to come: VMs that go there would have to move again."""
 _SLACK = 1.25
 """How much more room than VMs there must be: nodes are never filled to the brim."""
-_CONSIDERED, _OF_EACH = 200, 10
-"""How many of the waiting nodes are looked at, the emptiest first, and how many of one CPU model."""
+_OF_EACH = 10
+"""How many of the waiting nodes of one CPU model are looked at, the emptiest first: a larger one has room nowhere where they have none."""
 TO_COME, DONE, QUARANTINED = "to_come", "done", "quarantined"
 
 
@@ -81,7 +81,7 @@ def next_node(queue: Queue, room: Room, max_parallel: int) -> tuple[str | None, 
     if not queue.waiting or len(queue.active) >= max_parallel:
         return None, ""
     by_size = sorted(queue.waiting, key=lambda one: (room.vms.get(one, 0), one))
-    allowed = [name for name in by_size if room.fits([*queue.active, name], room.free)][:_CONSIDERED]
+    allowed = [name for name in _some_of_each(by_size, room) if room.fits([*queue.active, name], room.free)]
     if not allowed:
         return None, f"the VMs of {', '.join([*queue.active, by_size[0]])} have no room on the other nodes"
     settled = set(room.free) - set(queue.waiting) - set(queue.active)
@@ -91,11 +91,11 @@ def next_node(queue: Queue, room: Room, max_parallel: int) -> tuple[str | None, 
             if room.fits(leaving, settled, _SLACK) and not room.left_over(leaving, settled, _SLACK):
                 return name, ""
         return None, f"the VMs of {', '.join([*queue.active, allowed[0]])} would have to move again"
-    again = {name: room.left_over([name], settled) + _later(name, queue.waiting, settled, room) for name in _one_of_each(allowed, room)}
+    again = {name: room.left_over([name], settled) + _later(name, queue.waiting, settled, room) for name in allowed}
     return min(again, key=lambda one: (again[one], room.vms.get(one, 0), one)), ""
 
 
-def _one_of_each(names: t.Sequence[str], room: Room) -> list[str]:
+def _some_of_each(names: t.Sequence[str], room: Room) -> list[str]:
     """Some of each CPU model: they differ in whom they can take over."""
     seen: collections.Counter[str] = collections.Counter()
     found = []

@@ -12,15 +12,24 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ansible_collections.okd.virt.plugins.module_utils._placement.demand import RUNS_MODEL, Demand, demand_of, on_model
-from ansible_collections.okd.virt.plugins.module_utils._placement.machine import Machine, machines_of, why_not
-from ansible_collections.okd.virt.plugins.module_utils._placement.placing import place, targets
+from ansible_collections.okd.virt.plugins.module_utils._placement.node_info import (
+    NodeInfo,
+    node_infos,
+    why_never,
+    why_not_now,
+)
+from ansible_collections.okd.virt.plugins.module_utils._placement.placing import place
 
 GIB = 2**30
 TAINT = {"key": "gpu", "value": "yes", "effect": "NoSchedule"}
 
 
-def machine(name: str = "a", **more: t.Any) -> Machine:
-    return Machine(name, **{"memory": 10 * GIB, "cpu": 4000, "pods": 10, **more})
+def node(name: str = "a", **more: t.Any) -> NodeInfo:
+    return NodeInfo(name, **{"memory": 10 * GIB, "cpu": 4000, "pods": 100, **more})
+
+
+def why_not(wants: Demand, has: NodeInfo) -> str:
+    return why_never(wants, has) or why_not_now(wants, has)
 
 
 def demand(name: str = "vm", **more: t.Any) -> Demand:
@@ -40,13 +49,14 @@ def demand(name: str = "vm", **more: t.Any) -> Demand:
     ({"tolerations": [{"key": "gpu", "value": "yes", "effect": "NoSchedule"}]}, {"taints": [TAINT]}, ""),
     ({"tolerations": [{"key": "gpu", "value": "no"}]}, {"taints": [TAINT]}, "untolerated taint gpu"),
     ({"tolerations": [{"operator": "Exists"}]}, {"taints": [TAINT], "unschedulable": True}, ""),
+    ({}, {"taints": [{"key": "node.kubernetes.io/unschedulable", "effect": "NoSchedule"}, TAINT]}, "untolerated taint gpu"),
     ({"selector": {"zone": "b"}}, {"labels": {"zone": "a"}}, "didn't match the pod's node selector"),
     ({"selector": {"zone": "a"}}, {"labels": {"zone": "a"}}, ""),
     ({"model": "Haswell"}, {}, "it can't run CPU model Haswell"),
     ({"model": "Haswell"}, {"labels": {RUNS_MODEL + "Haswell": "true"}}, ""),
 ])
 def test_why_a_pod_does_not_fit(wants: dict[str, t.Any], has: dict[str, t.Any], why: str) -> None:
-    assert why_not(demand(**wants), machine(**has)) == why
+    assert why_not(demand(**wants), node(**has)) == why
 
 
 @pytest.mark.parametrize(("operator", "values", "fits"), [
@@ -55,11 +65,11 @@ def test_why_a_pod_does_not_fit(wants: dict[str, t.Any], has: dict[str, t.Any], 
 ])
 def test_node_affinity(operator: str, values: list[str], fits: bool) -> None:
     wants = demand(terms=[{"matchExpressions": [{"key": "zone", "operator": operator, "values": values}]}])
-    assert (why_not(wants, machine(labels={"zone": "a"})) == "") is fits
+    assert (why_not(wants, node(labels={"zone": "a"})) == "") is fits
     generation = demand(terms=[{"matchExpressions": [{"key": "generation", "operator": "Gt", "values": ["3"]}]}])
-    assert not why_not(generation, machine(labels={"generation": "4"}))
-    assert why_not(demand(terms=[{}]), machine())
-    assert not why_not(demand(terms=[{"matchFields": [{"key": "metadata.name", "operator": "In", "values": ["a"]}]}]), machine("a"))
+    assert not why_not(generation, node(labels={"generation": "4"}))
+    assert why_not(demand(terms=[{}]), node())
+    assert not why_not(demand(terms=[{"matchFields": [{"key": "metadata.name", "operator": "In", "values": ["a"]}]}]), node("a"))
 
 
 def test_a_vm_needs_the_cpu_model_of_the_node_that_it_is_on_unless_it_names_its_own() -> None:
@@ -74,33 +84,27 @@ def test_a_vm_needs_the_cpu_model_of_the_node_that_it_is_on_unless_it_names_its_
     assert on_model(demand_of(pod), here).model == ""
 
 
-def test_the_reasons_are_counted() -> None:
-    found = targets(demand(memory=9 * GIB), [machine("a"), machine("b", memory=GIB), machine("c", memory=0), machine("d", unschedulable=True)])
-    assert found.fits == ("a",)
-    assert found.sentence() == "2 nodes: insufficient memory; 1 node: the node is cordoned"
-    assert targets(demand(), []).sentence() == "there is no other node"
-
-
 def test_what_is_on_a_node_is_taken_from_it() -> None:
-    node = {"metadata": {"name": "a"}, "status": {
-        "allocatable": {"memory": "10Gi", "cpu": "4", "pods": "250"}, "conditions": [{"type": "Ready", "status": "True"}],
+    had = {"metadata": {"name": "a"}, "status": {
+        "allocatable": {"memory": "10Gi", "cpu": "4.57", "pods": "250"}, "conditions": [{"type": "Ready", "status": "True"}],
     }}
-    (found,) = machines_of([node], [("a", demand()), ("elsewhere", demand())])
-    assert (found.memory, found.cpu, found.pods) == (9 * GIB, 3900, 249)
+    (found,) = node_infos([had], [("a", demand()), ("elsewhere", demand())])
+    assert (found.memory, found.cpu, found.pods) == (9 * GIB, 4470, 249)
 
 
 SIZES = st.lists(st.integers(1, 20), max_size=12)
 
 
 @given(SIZES, st.lists(st.integers(0, 40), max_size=5))
-def test_no_machine_is_given_more_than_it_has_and_nobody_is_forgotten(sizes: list[int], rooms: list[int]) -> None:
+def test_no_node_is_given_more_than_it_has_and_nobody_is_forgotten(sizes: list[int], rooms: list[int]) -> None:
     demands = [demand(f"vm{number}", memory=size) for number, size in enumerate(sizes)]
-    machines = [machine(f"n{number}", memory=size) for number, size in enumerate(rooms)]
-    found = place(demands, machines)
+    nodes = [node(f"n{number}", memory=size) for number, size in enumerate(rooms)]
+    found = place(demands, nodes)
     assert len(found.places) + len(found.left) == len(demands)
     by_name = {one.name: one for one in demands}
-    for one in machines:
-        assert sum(by_name[name].memory for (_namespace, name), where in found.places.items() if where == one.name) <= one.memory
-    assert [one.memory for one in machines] == rooms
-    # Whoever is left over had no room even when the largest of the others were placed.
-    assert all(one.memory > max((m.memory for m in machines), default=0) or found.places for one in found.left)
+    rest = {one.name: one.memory for one in nodes}
+    for (_namespace, name), where in found.places.items():
+        rest[where] -= by_name[name].memory
+    assert all(size >= 0 for size in rest.values())
+    assert all(one.memory > size for one in found.left for size in rest.values())
+    assert [one.memory for one in nodes] == rooms

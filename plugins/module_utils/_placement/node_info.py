@@ -12,15 +12,16 @@ import operator
 import typing as t
 from dataclasses import dataclass, field
 
-from .demand import RUNS_MODEL, Demand, Json, quantity
+from .._quantity import quantity
+from .demand import RUNS_MODEL, Demand, Json
 
 _AGAINST = ("NoSchedule", "NoExecute")
 _UNSCHEDULABLE = "node.kubernetes.io/unschedulable"
 
 
 @dataclass
-class Machine:
-    """A node with what nobody has asked for yet: bytes, thousandths of a CPU, pods. C(ready) as its condition says."""
+class NodeInfo:
+    """A node as the scheduler sees it, with what nobody has asked for yet: bytes, thousandths of a CPU, pods. C(ready) as its condition says."""
 
     name: str
     labels: t.Mapping[str, str] = field(default_factory=dict)
@@ -38,53 +39,51 @@ class Machine:
         self.pods -= 1
 
 
-def machines_of(nodes: t.Iterable[Json], taken: t.Iterable[tuple[str, Demand]]) -> list[Machine]:
+def node_infos(nodes: t.Iterable[Json], taken: t.Iterable[tuple[str, Demand]]) -> list[NodeInfo]:
     """The nodes, less what the pods on them ask for: the name of a node and a demand each."""
-    found = {node["metadata"]["name"]: _machine(node) for node in nodes}
+    found = {node["metadata"]["name"]: _info(node) for node in nodes}
     for name, demand in taken:
         if name in found:
             found[name].takes(demand)
     return list(found.values())
 
 
-def _machine(node: Json) -> Machine:
+def _info(node: Json) -> NodeInfo:
     spec, status = node.get("spec") or {}, node.get("status") or {}
     has = status.get("allocatable") or {}
     ready = any(one["type"] == "Ready" and one["status"] == "True" for one in status.get("conditions") or ())
-    return Machine(
+    return NodeInfo(
         node["metadata"]["name"], node["metadata"].get("labels") or {}, tuple(spec.get("taints") or ()), bool(spec.get("unschedulable")), ready,
-        int(quantity(has.get("memory"))), int(quantity(has.get("cpu")) * 1000), int(quantity(has.get("pods"))),
+        int(quantity(has.get("memory"))), round(quantity(has.get("cpu")) * 1000), int(quantity(has.get("pods"))),
     )
 
 
-def why_never(demand: Demand, machine: Machine) -> str:
+def why_never(demand: Demand, node: NodeInfo) -> str:
     """Why a node is none for this pod however empty it be; empty when it is one."""
-    if machine.unschedulable and not _tolerated({"key": _UNSCHEDULABLE, "effect": "NoSchedule"}, demand.tolerations):
+    if node.unschedulable and not _tolerated({"key": _UNSCHEDULABLE, "effect": "NoSchedule"}, demand.tolerations):
         return "the node is cordoned"
-    taint = next((one for one in machine.taints if one.get("effect") in _AGAINST and not _tolerated(one, demand.tolerations)), None)
-    if taint is not None and taint.get("key") != _UNSCHEDULABLE:
-        return f"untolerated taint {taint.get('key')}"
-    if not machine.ready:
+    against = (one for one in node.taints if one.get("effect") in _AGAINST and one["key"] != _UNSCHEDULABLE)
+    taint = next((one for one in against if not _tolerated(one, demand.tolerations)), None)
+    if taint is not None:
+        return f"untolerated taint {taint['key']}"
+    if not node.ready:
         return "the node is not ready"
-    if demand.model and machine.labels.get(RUNS_MODEL + demand.model) != "true":
+    if demand.model and node.labels.get(RUNS_MODEL + demand.model) != "true":
         return f"it can't run CPU model {demand.model}"
-    if any(machine.labels.get(key) != value for key, value in demand.selector.items()):
+    if any(node.labels.get(key) != value for key, value in demand.selector.items()):
         return "didn't match the pod's node selector"
-    if demand.terms and not any(_matches(term, machine) for term in demand.terms):
+    if demand.terms and not any(_matches(term, node) for term in demand.terms):
         return "didn't match the pod's node affinity"
     return ""
 
 
-def why_not(demand: Demand, machine: Machine) -> str:
-    """Why a pod does not fit a node now; empty when it does."""
-    never = why_never(demand, machine)
-    if never:
-        return never
-    if demand.memory > machine.memory:
+def why_not_now(demand: Demand, node: NodeInfo) -> str:
+    """Why a node that could run the pod has no room for it; empty when it has."""
+    if demand.memory > node.memory:
         return "insufficient memory"
-    if demand.cpu > machine.cpu:
+    if demand.cpu > node.cpu:
         return "insufficient cpu"
-    return "too many pods" if machine.pods < 1 else ""
+    return "too many pods" if node.pods < 1 else ""
 
 
 def _tolerated(taint: Json, tolerations: t.Iterable[Json]) -> bool:
@@ -97,13 +96,13 @@ def _tolerated(taint: Json, tolerations: t.Iterable[Json]) -> bool:
     )
 
 
-def _matches(term: Json, machine: Machine) -> bool:
+def _matches(term: Json, node: NodeInfo) -> bool:
     """An empty term matches nothing, as the scheduler has it."""
     expressions = term.get("matchExpressions") or ()
     fields = term.get("matchFields") or ()
     if not expressions and not fields:
         return False
-    return all(_holds(one, machine.labels) for one in expressions) and all(_holds(one, {"metadata.name": machine.name}) for one in fields)
+    return all(_holds(one, node.labels) for one in expressions) and all(_holds(one, {"metadata.name": node.name}) for one in fields)
 
 
 def _holds(expression: Json, labels: t.Mapping[str, str]) -> bool:
