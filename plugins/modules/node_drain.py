@@ -50,11 +50,20 @@ options:
       - Only KubeVirt's own service account can do that. It is impersonated, which needs a right that few should have.
     type: bool
     default: false
+  require_room:
+    description:
+      - Whether a VM that fits on no other node refuses the drain (codes C(no_node_fits) and C(target_cpu_missing)), with the reason for each node.
+      - With V(false) it is tried all the same. KubeVirt gives its migrations up after five minutes without a node; they are tried again
+        O(migration_attempts) times.
+      - Memory, CPU, number of pods, CPU model, node selectors, node affinity and taints are judged. Affinity between pods and huge pages are not.
+    type: bool
+    default: true
 requirements:
   - kubernetes >= 28.1.0
 notes:
   - Rules needed in the cluster - C(get), C(list), C(watch) and C(patch) on C(nodes); C(list) and C(watch) on C(pods), C(virtualmachineinstances.kubevirt.io),
     C(virtualmachineinstancemigrations.kubevirt.io) and C(kubevirts.kubevirt.io); C(list) on C(poddisruptionbudgets.policy); C(create) on C(pods/eviction).
+    Without C(list) on all C(nodes) and C(pods) the plan does not say where VMs fit, and a warning tells so.
   - With O(move_by=migration) also C(create) and C(delete) on C(virtualmachineinstancemigrations.kubevirt.io), which C(kubevirt.io:migrate) gives.
   - With O(on_unmigratable=stop_and_restart) also C(update) on C(virtualmachines/restart) of C(subresources.kubevirt.io).
   - With O(machine_config_pool) also C(get) on C(machineconfigpools.machineconfiguration.openshift.io).
@@ -124,13 +133,22 @@ nodes:
       returned: after a drain
       sample: drained
     pods:
-      description: Each pod with the way it leaves, in the order in which they go.
+      description:
+        - Each pod with the way it leaves, in the order in which they go.
+        - The C(fit) of a VM has how many nodes have room for it now, the first five of them, a C(target) that has a place for it together with all others,
+          and the reasons of the other nodes, with their number and the first five.
       type: list
       elements: dict
       returned: in check mode
       sample:
         - {"kind": "VirtualMachineInstance", "namespace": "prod", "name": "db-1", "pod": "virt-launcher-db-1-x7k2p", "way": "migrate", "code": "migrates",
-           "reason": "VM prod/db-1 live-migrates"}
+           "reason": "VM prod/db-1 live-migrates", "fit": {"target": "worker-5", "fits": 1, "nodes": ["worker-5"],
+           "why_not": [{"reason": "insufficient memory", "number": 2, "nodes": ["worker-1", "worker-2"]}]}}
+    expected:
+      description: How long the migrations out of the node may take, in seconds (null for no end), and the assumptions that this rests on.
+      type: dict
+      returned: in check mode
+      sample: {"seconds": 95.0, "assumptions": ["all of the guest's memory is in use and is sent"]}
     moved:
       description: VMs that have moved, to where, in how many seconds, at which attempt.
       type: list
@@ -143,6 +161,13 @@ nodes:
       elements: dict
       returned: after a drain
       sample: []
+spare_memory:
+  description:
+    - Bytes that are free on the nodes that stay, before and after the VMs have come, and what the rule asks for - nodes that are drained at once, times the
+      highest total of VM memory requests on a node.
+  returned: in check mode
+  type: dict
+  sample: {"before_bytes": 137438953472, "after_bytes": 85899345920, "rule_bytes": 68719476736, "rule_holds": true}
 summary:
   description: Numbers of nodes, VMs and pods, and of requests that were sent.
   returned: always

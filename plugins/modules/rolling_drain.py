@@ -14,7 +14,8 @@ description:
   - Each VM moves as seldom as possible. Nodes whose turn is yet to come get the taint C(okd.virt/still-to-come) with effect C(PreferNoSchedule), so that VMs
     go to nodes that are done, or are not meant; and more than one node at a time is begun only when there is room on those. The taint is taken off in any case.
   - A node that can't be emptied is put aside, and the rest goes on, up to O(max_quarantined). The task then fails, with the list.
-  - Which nodes are done stands on them (annotation C(okd.virt/rolling)) until all are. A run that was killed, or did not come to its end, goes on with the others.
+  - Which nodes are done stands on them (annotation C(okd.virt/rolling)) until all are. A run that was killed, or did not come to its end, goes on with the
+    others.
 extends_documentation_fragment:
   - okd.virt.attributes
   - okd.virt.auth
@@ -77,7 +78,7 @@ options:
         description: A JMESPath expression that must be true of the object or the list.
         type: str
         required: true
-      message:
+      sentence:
         description: What is said when it does not hold.
         type: str
   end_by:
@@ -112,7 +113,7 @@ EXAMPLES = r"""
       - kind: HyperConverged
         api_version: hco.kubevirt.io/v1beta1
         query: "[0].status.conditions[?type=='Available'].status | [0] == 'True'"
-        message: OKD Virtualization is not available
+        sentence: OKD Virtualization is not available
 
 - name: Show what would become of each node
   okd.virt.rolling_drain:

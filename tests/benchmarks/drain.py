@@ -121,7 +121,7 @@ def _alone(found: Site) -> float:
 
 def _bound(seconds: list[float]) -> float:
     """No order of these on so many slots ends sooner."""
-    return max(max(seconds), sum(seconds) / SLOTS)
+    return max(*seconds, sum(seconds) / SLOTS)
 
 
 def one_node() -> list[Entry]:

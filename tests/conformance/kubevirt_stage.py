@@ -192,5 +192,3 @@ def drain_once(stage: Stage, node: str) -> None:
     for vmi in stage.api.items(stage.path("virtualmachineinstances")):
         if vmi["status"].get("nodeName") == node:
             stage.evict(vmi["metadata"]["name"])
-
-

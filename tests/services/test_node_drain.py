@@ -140,6 +140,62 @@ def test_a_full_node_is_emptied_and_the_second_run_changes_nothing(lab: Lab) -> 
     lab.give_back("node02")
 
 
+def test_the_plan_says_where_each_vm_fits_and_the_run_bears_it_out(lab: Lab) -> None:
+    node = lab.fullest()
+    planned = lab.drain(node, on_unmigratable="skip", check=True)
+    described = planned.result["nodes"][0]
+    fits = {(one["namespace"], one["name"]): one["fit"] for one in described["pods"] if one["way"] == "migrate"}
+    assert fits
+    for fit in fits.values():
+        assert fit["target"]
+        assert fit["fits"] + sum(reason["number"] for reason in fit["why_not"]) == len(lab.api.items(NODES)) - 1
+    assert described["expected"]["seconds"] > 0
+    spare = planned.result["spare_memory"]
+    assert 0 < spare["after_bytes"] < spare["before_bytes"]
+    assert any(line.startswith("  migrate  ") for line in planned.lines)
+    done = lab.drain(node, on_unmigratable="skip")
+    moved = {(one["namespace"], one["name"]): one["to"] for one in done.result["nodes"][0]["moved"]}
+    assert moved.keys() == fits.keys()
+    assert all(moved[key] in fit["nodes"] for key, fit in fits.items())
+    lab.give_back(node)
+
+
+def test_vms_that_fit_nowhere_refuse_the_drain(lab: Lab) -> None:
+    node = lab.fullest()
+    others = sorted({f"node0{number}" for number in range(1, 7)} - {node})
+    lab.verbs("node_drain", names=others, state="cordoned")
+    try:
+        error = lab.fails(node, on_unmigratable="skip")
+        assert error.details["code"] == "cannot_leave"
+        assert {one["code"] for one in error.details["blocked"]} == {"no_node_fits"}
+        assert "it fits 0 of 8 other nodes; not: the node is cordoned" in error.message
+        assert not lab.cordoned(node)
+        tried = lab.drain(node, on_unmigratable="skip", require_room=False, check=True)
+        assert {one["code"] for one in tried.result["nodes"][0]["pods"] if one["way"] == "migrate"} == {"no_node_fits"}
+    finally:
+        lab.verbs("node_drain", names=others, state="uncordoned")
+
+
+def test_without_the_right_to_list_nodes_the_plan_says_so(lab: Lab) -> None:
+    """Everything that a drain needs, but no list of all nodes."""
+    rules = [
+        {"apiGroups": [""], "resources": ["nodes"], "verbs": ["get", "patch"]},
+        {"apiGroups": [""], "resources": ["pods"], "verbs": ["list", "watch"]},
+        {"apiGroups": ["policy"], "resources": ["poddisruptionbudgets"], "verbs": ["list"]},
+        {"apiGroups": ["kubevirt.io"], "resources": ["*"], "verbs": ["list", "watch"]},
+    ]
+    roles = "/apis/rbac.authorization.k8s.io/v1"
+    lab.api.expect(201, "POST", f"{roles}/clusterroles", {"metadata": {"name": "drains"}, "rules": rules})
+    reference = {"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": "drains"}
+    subjects = [{"apiGroup": "rbac.authorization.k8s.io", "kind": "User", "name": "dora"}]
+    lab.api.expect(201, "POST", f"{roles}/clusterrolebindings", {"metadata": {"name": "dora"}, "roleRef": reference, "subjects": subjects})
+    dora = Verbs(lab.verbs.connection["kubeconfig"], impersonate_user="dora")
+    planned = dora("node_drain", check=True, names=["node02"], **WILLING)
+    assert planned.changed
+    assert "spare_memory" not in planned.result
+    assert any("nodes and pods of the whole cluster can't be listed" in warning for warning in planned.warnings)
+
+
 def test_as_many_migrations_as_there_are_slots(lab: Lab) -> None:
     """Never more than two out of the node, and never one that waits for a slot while it has been made."""
     seen: list[int] = []
@@ -390,4 +446,38 @@ def test_a_budget_that_never_opens(lab: Lab) -> None:
     lab.api.expect(200, "DELETE", f"{budgets}/keep-it")
     again = lab.drain(node, on_unmigratable="skip")
     assert again.summary["pods_evicted"] == 1
+    lab.give_back(node)
+
+
+def test_a_target_that_is_lost_on_the_way(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The VM runs on where it was, and moves at the next attempt."""
+    monkeypatch.setattr(moves, "FIRST_BACK_OFF", 0.5)
+    node = lab.fullest()
+    vm = lab.movable(node)
+    namespace, name = vm.split("/")
+    before = lab.vms(node)[vm]
+    lab.annotate(vm, copy_seconds="400")
+    done: list[t.Any] = []
+    worker = threading.Thread(target=lambda: done.append(lab.drain(node, on_unmigratable="skip", deadline=100)))
+    worker.start()
+
+    def under_way() -> t.Any:
+        found = lab.api.get(f"/apis/kubevirt.io/v1/namespaces/{namespace}/virtualmachineinstances/{name}")
+        state = found["status"].get("migrationState") or {}
+        return state if state.get("startTimestamp") and not state.get("completed") else None
+
+    eventually(under_way)
+    lab.api.expect(200, "PUT", FAULTS, {"lostNodes": [under_way()["targetNode"]]})
+    try:
+        eventually(lambda: not under_way())
+        assert lab.vms(node)[vm] == before
+        lab.annotate(vm, copy_seconds="20")
+    finally:
+        eventually(lambda: lab.api.request("DELETE", FAULTS).status == 200)
+    worker.join(100)
+    assert not worker.is_alive()
+    (moved,) = [one for one in done[0].result["nodes"][0]["moved"] if (one["namespace"], one["name"]) == (namespace, name)]
+    assert moved["attempt"] > 1
+    assert moved["to"] != node
+    assert lab.vms()[vm] == before
     lab.give_back(node)

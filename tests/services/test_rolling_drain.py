@@ -108,7 +108,7 @@ def test_a_node_that_cannot_be_emptied_is_put_aside_and_the_next_run_takes_up_th
 
 def test_health_holds_back_and_a_window_closes(site: Site) -> None:
     pool = {"kind": "MachineConfigPool", "api_version": "machineconfiguration.openshift.io/v1", "name": "worker"}
-    gate = {**pool, "query": "spec.paused", "message": "not paused"}
+    gate = {**pool, "query": "spec.paused", "sentence": "not paused"}
     error = site.fails(health=[gate], deadline=3)
     assert error.details["code"] == "not_done"
     assert "not paused" in error.message or "time of 3 s" in error.message

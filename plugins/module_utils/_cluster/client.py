@@ -14,6 +14,7 @@ from .resources import SELF_SUBJECT_REVIEWS, SUBJECT_ACCESS_REVIEWS, Resource
 from .transport import BROKEN, JSON, Faulty, Transport, decoded, error_of
 
 Json = dict[str, t.Any]
+Keep = t.Callable[[Json], Json | None]
 FIELD_MANAGER = "okd.virt"
 PAGE = 500
 MERGE_PATCH, JSON_PATCH, APPLY_PATCH = "application/merge-patch+json", "application/json-patch+json", "application/apply-patch+yaml"
@@ -89,22 +90,25 @@ class Cluster:
 
     def list(
         self, resource: Resource, namespace: str | None = None, label_selector: str | None = None,
-        field_selector: str | None = None, missing_ok: bool = False, metadata_only: bool = False,
+        field_selector: str | None = None, missing_ok: bool = False, metadata_only: bool = False, keep: Keep | None = None,
     ) -> Listing:
-        """All objects, or only their metadata, read in pages. Raises ResourceMissing for a kind that the cluster does not have, unless missing_ok."""
+        """All objects, or only their metadata, read in pages. Raises ResourceMissing for a kind that the cluster does not have, unless missing_ok.
+
+        C(keep) says what is kept of each, None for nothing: thousands of objects need not be held whole.
+        """
         query: Json = {"limit": PAGE}
         if label_selector:
             query["labelSelector"] = label_selector
         if field_selector:
             query["fieldSelector"] = field_selector
         try:
-            return self._pages(resource, namespace, query, METADATA_ONLY if metadata_only else JSON)
+            return self._pages(resource, namespace, query, METADATA_ONLY if metadata_only else JSON, keep)
         except ResourceMissing:
             if missing_ok:
                 return Listing([], "0")
             raise
 
-    def _pages(self, resource: Resource, namespace: str | None, query: Json, accept: str) -> Listing:
+    def _pages(self, resource: Resource, namespace: str | None, query: Json, accept: str, keep: Keep | None) -> Listing:
         items: list[Json] = []
         token = ""
         while True:
@@ -120,7 +124,9 @@ class Cluster:
             for item in page.get("items") or ():
                 item.setdefault("apiVersion", resource.api_version)
                 item.setdefault("kind", resource.kind)
-                items.append(item)
+                kept = item if keep is None else keep(item)
+                if kept is not None:
+                    items.append(kept)
             metadata = page.get("metadata") or {}
             token = metadata.get("continue") or ""
             if not token:

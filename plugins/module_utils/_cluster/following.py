@@ -12,7 +12,7 @@ import typing as t
 from dataclasses import dataclass, field
 
 from .._errors import Forbidden, Gone, VirtError
-from .client import Cluster
+from .client import Cluster, Keep
 from .resources import Resource
 from .transport import Faulty
 
@@ -38,7 +38,7 @@ class Target:
     name: str | None = None
     label_selector: str | None = None
     fields: str | None = None
-    keep: t.Callable[[Json], Json | None] | None = None
+    keep: Keep | None = None
 
     @property
     def field_selector(self) -> str | None:
@@ -116,9 +116,10 @@ class _Follower(threading.Thread):
 
     def _list(self) -> str:
         target = self._target
-        listed = self._cluster.list(target.resource, target.namespace, target.label_selector, target.field_selector, missing_ok=True)
-        kept = ((key_of(item), self._kept(item)) for item in listed.items)
-        self._out.put(Listed(target, {key: obj for key, obj in kept if obj is not None}))
+        listed = self._cluster.list(
+            target.resource, target.namespace, target.label_selector, target.field_selector, missing_ok=True, keep=target.keep
+        )
+        self._out.put(Listed(target, {key_of(kept): kept for kept in listed.items}))
         return listed.resource_version
 
     def _watch(self, version: str) -> None:

@@ -32,6 +32,10 @@ class Demand:
     tolerations: t.Sequence[Json] = ()
     model: str = ""
 
+    def kind(self) -> t.Hashable:
+        """What decides which nodes are possible at all, however empty they are."""
+        return (self.model, tuple(sorted(self.selector.items())), repr(self.terms), repr(self.tolerations))
+
 
 def memory_request(pod: Json) -> int:
     """Bytes that the scheduler reserves for a pod: its containers together, or its largest init container, and its overhead."""

@@ -31,7 +31,7 @@ def place(demands: t.Iterable[Demand], nodes: t.Iterable[NodeInfo], slack: float
     found = Placement()
     for demand in sorted(demands, key=lambda one: (-one.memory, one.namespace, one.name)):
         wanted = replace(demand, memory=int(demand.memory * slack))
-        kind = _kind(wanted)
+        kind = wanted.kind()
         if kind not in possible:
             possible[kind] = [node for node in free if not why_never(wanted, node)]
         roomy = [node for node in possible[kind] if not why_not_now(wanted, node)]
@@ -42,8 +42,3 @@ def place(demands: t.Iterable[Demand], nodes: t.Iterable[NodeInfo], slack: float
         best.takes(wanted)
         found.places[demand.namespace, demand.name] = best.name
     return found
-
-
-def _kind(demand: Demand) -> t.Hashable:
-    """What decides which nodes are possible at all."""
-    return (demand.model, tuple(sorted(demand.selector.items())), repr(demand.terms), repr(demand.tolerations))

@@ -138,7 +138,7 @@ def _delete_migrations(context: Context, request: Request, name: str, made: list
     """Delete what may be deleted until nothing more appears. Raises DeadlineExceeded."""
     cluster, asked, still = context.cluster, set[str](), time.monotonic() + quiet
     while True:
-        migrations = [kept for one in cluster.list(VIRTUAL_MACHINE_INSTANCE_MIGRATIONS, missing_ok=True).items if (kept := keep(one)) is not None]
+        migrations = cluster.list(VIRTUAL_MACHINE_INSTANCE_MIGRATIONS, missing_ok=True, keep=keep).items
         left = []
         for one in _of_node(migrations, name, request.clear_marks):
             metadata, key = one["metadata"], vmi_key(one)

@@ -31,12 +31,12 @@ class Gate:
     name: str = ""
     namespace: str = ""
     label_selector: str = ""
-    message: str = ""
+    sentence: str = ""
 
     @property
     def what(self) -> str:
         where = "/".join(part for part in (self.namespace, self.name) if part)
-        return self.message or f"{self.kind}{' ' + where if where else ''} does not satisfy {self.query}"
+        return self.sentence or f"{self.kind}{' ' + where if where else ''} does not satisfy {self.query}"
 
 
 def gates(given: t.Sequence[Json]) -> tuple[Gate, ...]:
@@ -51,7 +51,7 @@ def gates(given: t.Sequence[Json]) -> tuple[Gate, ...]:
             raise OptionError(f"health[{number}].query is no JMESPath: {error}.") from error
         made.append(Gate(
             one.get("api_version") or "v1", one["kind"], one["query"], compiled, one.get("name") or "", one.get("namespace") or "",
-            one.get("label_selector") or "", one.get("message") or "",
+            one.get("label_selector") or "", one.get("sentence") or "",
         ))
     return tuple(made)
 

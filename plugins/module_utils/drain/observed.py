@@ -19,8 +19,8 @@ from .._cluster.resources import (
     VIRTUAL_MACHINE_INSTANCE_MIGRATIONS,
     VIRTUAL_MACHINE_INSTANCES,
 )
-from .._errors import OptionError
-from . import claims
+from .._errors import Forbidden, OptionError
+from . import claims, room
 from .fates import Around, Key
 from .moves import keep
 from .request import CANCELLED, DRAINED, Request
@@ -30,9 +30,17 @@ _MOST_NAMED = 40
 """Nodes that one selector names; beyond that everything is read."""
 
 
+@dataclass(frozen=True)
+class Neighbours:
+    """All nodes, and all pods that have one, as room.keep leaves them."""
+
+    nodes: list[Json]
+    pods: list[Json]
+
+
 @dataclass
 class Observed:
-    """The nodes that are meant, and what there is on and around them."""
+    """The nodes that are meant, and what there is on and around them. C(cluster) is what all nodes have, None when it was not read."""
 
     nodes: list[Json]
     moment: datetime.datetime
@@ -42,6 +50,8 @@ class Observed:
     migrations: list[Json] = field(default_factory=list)
     kubevirt: Json | None = None
     user: str = "?"
+    cluster: Neighbours | None = None
+    warnings: list[str] = field(default_factory=list)
 
     def around(self, node: str) -> Around:
         return Around(self.vmis, self.budgets, {pod["metadata"]["uid"] for pod in self.pods.get(node, ())})
@@ -90,8 +100,19 @@ def _selector_of(cluster: Cluster, pool: str) -> str:
     return ",".join(parts)
 
 
+def look_around(cluster: Cluster, observed: Observed) -> None:
+    """Read what all nodes have, so that the plan can say where VMs fit. Without the right to do so the plan goes without it."""
+    try:
+        nodes = cluster.list(NODES).items
+        pods = cluster.list(PODS, keep=room.keep).items
+    except Forbidden as error:
+        observed.warnings.append(f"Where the VMs fit is not known, since nodes and pods of the whole cluster can't be listed: {error.message}")
+        return
+    observed.cluster = Neighbours(nodes, pods)
+
+
 def observe(cluster: Cluster, request: Request, names: t.Sequence[str], label_selector: str, pool: str) -> Observed:
-    """The nodes, and for a drain all that its plan rests on."""
+    """The nodes, and for a drain all that its plan rests on, but for what other nodes have: see look_around."""
     observed = Observed(find_nodes(cluster, names, label_selector, pool), claims.now())
     observed.user = cluster.whoami()
     if request.state not in (DRAINED, CANCELLED):
@@ -105,8 +126,7 @@ def observe(cluster: Cluster, request: Request, names: t.Sequence[str], label_se
     of_nodes = f"kubevirt.io/nodeName in ({names})" if len(observed.nodes) <= _MOST_NAMED else None
     for vmi in cluster.list(VIRTUAL_MACHINE_INSTANCES, label_selector=of_nodes, missing_ok=True).items:
         observed.vmis[vmi["metadata"]["namespace"], vmi["metadata"]["name"]] = vmi
-    migrations = cluster.list(VIRTUAL_MACHINE_INSTANCE_MIGRATIONS, missing_ok=True).items
-    observed.migrations = [kept for one in migrations if (kept := keep(one)) is not None]
+    observed.migrations = cluster.list(VIRTUAL_MACHINE_INSTANCE_MIGRATIONS, missing_ok=True, keep=keep).items
     kubevirts = cluster.list(KUBEVIRTS, missing_ok=True).items
     observed.kubevirt = kubevirts[0] if kubevirts else None
     return observed

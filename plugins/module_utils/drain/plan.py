@@ -6,8 +6,10 @@
 from __future__ import annotations
 
 import typing as t
+from dataclasses import dataclass, replace
 
 from .._errors import PreconditionFailed
+from .._migrations.limits import limits
 from .._migrations.memory import memory_bytes
 from .._plan import Change, Plan
 from . import claims
@@ -15,6 +17,7 @@ from .decide import Standing
 from .fates import Way, fate, is_launcher
 from .moves import NODE_ANNOTATION, attempts
 from .observed import Observed, is_cordoned, name_of
+from .outlook import Fit, Outlook, expected, outlook
 from .request import BY_MIGRATION, CORDONED, DRAINED, UNCORDONED, Request
 
 Json = dict[str, t.Any]
@@ -34,14 +37,17 @@ def make_plan(observed: Observed, request: Request) -> Plan:
     changes: list[Change] = []
     facts: list[Json] = []
     refusals: list[Json] = []
+    standing = {name_of(node): _standing(node, observed, request) for node in observed.nodes}
+    found = _outlook(standing, observed, request)
     for node in observed.nodes:
-        planned, described, refused = _of_node(node, observed, request)
+        planned, described, refused = _of_node(node, standing[name_of(node)], observed, request, found)
         changes += planned
         facts.append(described)
         refusals += refused
     if refusals:
         raise _refusal(refusals, facts)
-    return Plan(tuple(changes), facts={"nodes": facts})
+    warnings = (*observed.warnings, *(found.warnings() if found else ()))
+    return Plan(tuple(changes), warnings, {"nodes": facts} | ({"spare_memory": found.spare_memory()} if found else {}))
 
 
 def _check_claims(observed: Observed, request: Request) -> None:
@@ -67,19 +73,61 @@ def _cordon(node: Json, unschedulable: bool, reason: str) -> Change:
     )
 
 
-def _of_node(node: Json, observed: Observed, request: Request) -> tuple[list[Change], Json, list[Json]]:
+@dataclass(frozen=True)
+class _Pod:
+    """A pod of a node that is drained. C(current) is the migration that moves it already."""
+
+    standing: Standing
+    current: Json | None
+
+
+def _standing(node: Json, observed: Observed, request: Request) -> list[_Pod]:
+    """The pods of a node, in the order in which they go."""
     name = name_of(node)
-    standing = [Standing(pod, fate(pod, name, observed.around(name), request)) for pod in observed.pods[name]]
+    around, tried = observed.around(name), attempts(observed.migrations, "", name)
+    found = [Standing(pod, fate(pod, name, around, request)) for pod in observed.pods[name]]
+    found.sort(key=lambda one: _importance(one, observed))
+    return [_Pod(one, tried[one.fate.vmi].current if one.fate.vmi in tried else None) for one in found]
+
+
+def _outlook(standing: t.Mapping[str, list[_Pod]], observed: Observed, request: Request) -> Outlook | None:
+    """Where the VMs fit that are still to move; None when other nodes were not read."""
+    if observed.cluster is None:
+        return None
+    leaving = [one.standing.pod for pods in standing.values() for one in pods if one.current is None and one.standing.fate.way in (Way.MIGRATE, Way.RESTART)]
+    return outlook(observed.cluster.nodes, observed.cluster.pods, leaving, standing.keys(), request.max_parallel)
+
+
+def _of_node(node: Json, pods: list[_Pod], observed: Observed, request: Request, found: Outlook | None) -> tuple[list[Change], Json, list[Json]]:
+    name = name_of(node)
     changes = [] if is_cordoned(node) else [_cordon(node, True, "no new pods while it is drained")]
-    tried = attempts(observed.migrations, "", name)
     described: Json = {"name": name, "cordoned": is_cordoned(node), "pods": []}
-    for one in sorted(standing, key=lambda item: _importance(item, observed)):
-        current = tried[one.fate.vmi].current if one.fate.vmi in tried else None
-        described["pods"].append(describe(one) | ({"migration": current["metadata"]["name"]} if current else {}))
-        if current is None:
-            changes += _change(one, name, request)
-    refused = [describe(one) | {"node": name} for one in standing if one.fate.way is Way.BLOCKED]
+    refused: list[Json] = []
+    for one in pods:
+        metadata = one.standing.pod["metadata"]
+        fit = found.fits.get((metadata["namespace"], metadata["name"])) if found else None
+        entry = describe(_with_fit(one.standing, fit, request))
+        entry |= {"migration": one.current["metadata"]["name"]} if one.current else {}
+        entry |= {"fit": fit.to_dict()} if fit else {}
+        described["pods"].append(entry)
+        if entry["way"] == Way.BLOCKED.value:
+            refused.append(entry | {"node": name})
+        elif one.current is None:
+            changes += _change(one.standing, name, request)
+    vmis = [observed.vmis[key] for one in pods if (key := one.standing.fate.vmi) in observed.vmis and key and one.standing.fate.way is Way.MIGRATE]
+    described["expected"] = expected([memory_bytes(vmi) for vmi in vmis], limits(observed.kubevirt), min(request.max_parallel, len(observed.nodes)))
     return changes, described, refused
+
+
+def _with_fit(one: Standing, fit: Fit | None, request: Request) -> Standing:
+    """A VM that fits nowhere can't leave, unless it is to be tried all the same."""
+    if fit is None or not fit.code:
+        return one
+    name = "/".join(one.fate.vmi or ())
+    if not request.require_room:
+        return replace(one, fate=replace(one.fate, code=fit.code, sentence=f"{one.fate.sentence}, as soon as a node takes it: {fit.sentence()}"))
+    remedy = "Make room or uncordon a node, or try all the same with require_room false"
+    return replace(one, fate=replace(one.fate, way=Way.BLOCKED, code=fit.code, sentence=f"no node takes VM {name}: {fit.sentence()}. {remedy}"))
 
 
 def _importance(one: Standing, observed: Observed) -> tuple[int, int, str, str]:
@@ -120,3 +168,22 @@ def _refusal(refusals: list[Json], facts: list[Json]) -> PreconditionFailed:
     return PreconditionFailed(
         f"Node {nodes} can't be emptied: {shown}{more}. Nothing was changed.", code="cannot_leave", blocked=refusals, nodes=facts
     )
+
+
+def lines(node: Json) -> list[str]:
+    """The plan of a node for people: what becomes of each pod, and how long it may take."""
+    found = [f"{node['name']}:"]
+    for one in node["pods"]:
+        fit = f" ({_place(one['fit'])})" if one.get("fit") and one["way"] == Way.MIGRATE.value else ""
+        found.append(f"  {one['way']:<8} {one['namespace']}/{one['name']}: {one['reason']}{fit}")
+    expectation = node["expected"]
+    if expectation["assumptions"]:
+        seconds = expectation["seconds"]
+        time = "The migrations would never end" if seconds is None else f"The migrations are expected to take {seconds:.0f} s"
+        found.append(f"  {time}, if {'; '.join(expectation['assumptions'])}.")
+    return found
+
+
+def _place(fit: Json) -> str:
+    others = f"{fit['fits']} nodes have room" if fit["fits"] != 1 else "1 node has room"
+    return f"{others}, {fit['target']} for all together" if fit["target"] else f"{others}, but not for all together"

@@ -34,6 +34,7 @@ class Request:
     max_parallel: int = 1
     take_over: bool = False
     clear_marks: bool = False
+    require_room: bool = True
 
 
 def request_of(options: t.Mapping[str, t.Any]) -> Request:

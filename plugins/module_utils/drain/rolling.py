@@ -47,7 +47,7 @@ def spec() -> ArgumentSpec:
                 "type": "list", "elements": "dict", "default": [],
                 "options": {
                     "api_version": {"type": "str", "default": "v1"}, "kind": {"type": "str", "required": True}, "name": {"type": "str"},
-                    "namespace": {"type": "str"}, "label_selector": {"type": "str"}, "query": {"type": "str", "required": True}, "message": {"type": "str"},
+                    "namespace": {"type": "str"}, "label_selector": {"type": "str"}, "query": {"type": "str", "required": True}, "sentence": {"type": "str"},
                 },
             },
             "end_by": {"type": "str"},

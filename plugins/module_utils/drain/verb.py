@@ -15,8 +15,8 @@ from .claiming import give_back
 from .claims import claim_of
 from .cordoning import set_schedulable
 from .draining import Draining
-from .observed import Observed, name_of, observe
-from .plan import make_plan
+from .observed import Observed, look_around, name_of, observe
+from .plan import lines, make_plan
 from .request import CANCELLED, DRAINED, Request, request_of
 
 
@@ -29,6 +29,7 @@ def spec() -> ArgumentSpec:
             "wait": {"type": "bool", "default": True},
             "max_parallel": {"type": "int", "default": 1},
             "clear_marks": {"type": "bool", "default": False},
+            "require_room": {"type": "bool", "default": True},
         },
     ).merge(drain_spec())
 
@@ -47,7 +48,10 @@ def checked(options: Options) -> Request:
 def _observe(context: Context) -> Observed:
     options = context.options
     found = checked(options)
-    return observe(context.cluster, found, options["names"], options["label_selector"] or "", options["machine_config_pool"] or "")
+    observed = observe(context.cluster, found, options["names"], options["label_selector"] or "", options["machine_config_pool"] or "")
+    if found.state == DRAINED:
+        look_around(context.cluster, observed)
+    return observed
 
 
 def _plan(observed: Observed, options: Options) -> Plan:
@@ -61,7 +65,9 @@ def _report(observed: Observed, planned: Plan, options: Options) -> Outcome:
     number = len(planned.changes)
     listed = [name_of(node) for node in observed.nodes]
     msg = f"{names}: would be {found.state.replace('_', ' ')} by {number} changes." if number else f"{names}: nothing to do."
-    return Outcome(bool(number), msg, summary={"nodes": len(listed), "names": listed, "changes": number}, result={"nodes": [], **planned.facts})
+    outcome = Outcome(bool(number), msg, summary={"nodes": len(listed), "names": listed, "changes": number}, result={"nodes": [], **planned.facts})
+    outcome.lines = [line for node in planned.facts.get("nodes", ()) for line in lines(node)] if found.state == DRAINED else []
+    return outcome
 
 
 def _apply(context: Context, observed: Observed, planned: Plan) -> Outcome:

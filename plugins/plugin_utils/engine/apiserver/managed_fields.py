@@ -37,7 +37,7 @@ def item_element(shape: Shape, item: t.Any) -> str:
 
 
 def _dumps(value: t.Any) -> str:
-    if type(value) is str and value.isascii() and value.isprintable() and '"' not in value and "\\" not in value:
+    if isinstance(value, str) and value.isascii() and value.isprintable() and '"' not in value and "\\" not in value:
         return f'"{value}"'
     return json.dumps(value, separators=(",", ":"), ensure_ascii=False)
 

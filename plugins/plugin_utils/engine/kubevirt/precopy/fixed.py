@@ -19,15 +19,16 @@ class FixedCopy:
         self.phase = Phase.ACTIVE
         self.stop = 0.0
         self.ended = math.inf
+        self.cut = math.inf
 
     def clone(self) -> FixedCopy:
         made = FixedCopy(self.memory, self.seconds, self.began)
-        made.now, made.phase, made.stop, made.ended = self.now, self.phase, self.stop, self.ended
+        made.now, made.phase, made.stop, made.ended, made.cut = self.now, self.phase, self.stop, self.ended, self.cut
         return made
 
     def progress(self, now: float) -> Progress:
-        done = 1.0 if self.phase is Phase.COMPLETED else min(1.0, (now - self.began) / self.seconds) if self.seconds > 0.0 else 1.0
-        speed = self.memory / self.seconds if self.seconds > 0.0 and done < 1.0 else 0.0
+        done = 1.0 if self.phase is Phase.COMPLETED else min(1.0, (min(now, self.cut) - self.began) / self.seconds) if self.seconds > 0.0 else 1.0
+        speed = self.memory / self.seconds if self.seconds > 0.0 and done < 1.0 and now < self.cut else 0.0
         return Progress(self.phase, self.memory, self.memory * (1.0 - done), self.memory * done, 0.0, 1, 0.0, speed)
 
     def remaining(self, now: float) -> float:
@@ -35,7 +36,7 @@ class FixedCopy:
 
     def advance(self, until: float) -> None:
         end = self.began + self.seconds
-        if not self.phase.final and until >= end:
+        if not self.phase.final and until >= end and self.cut >= end:
             self.phase, self.now, self.ended = Phase.COMPLETED, end, end
         elif not self.phase.final:
             self.now = max(self.now, until)
@@ -45,6 +46,11 @@ class FixedCopy:
             return math.inf
         self.advance(until)
         return self.ended if self.phase is Phase.COMPLETED and self.ended <= until else math.inf
+
+    def cut_off(self, now: float) -> None:
+        """Nothing gets through from now on."""
+        self.advance(now)
+        self.cut = min(self.cut, now)
 
     def set_share(self, _share: float, now: float) -> bool:
         self.advance(now)

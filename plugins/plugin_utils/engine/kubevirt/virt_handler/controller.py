@@ -138,8 +138,11 @@ class VirtHandler(Controller):
         self._lost.setdefault(key, set()).add(pod["metadata"]["uid"])
         self.queue.add(key)
 
-    def _powered(self, _node: str, _up: bool) -> None:
-        self.transfers.links_changed(self.clock.monotonic())
+    def _powered(self, node: str, up: bool) -> None:
+        now = self.clock.monotonic()
+        if not up:
+            self.transfers.cut_off(node, now)
+        self.transfers.links_changed(now)
         self.queue.add(_TICK)
 
     def proxies_end(self, node: str) -> None:
@@ -445,7 +448,8 @@ class VirtHandler(Controller):
             self._done(key)
             text = f"VirtualMachineInstance migration uid {transfer.uid} failed. reason:{outcome.reason}"
             await self.events.event(vmi, "Warning", "Migrated", text)
-            self._exit(target)
+            if self.runtime.alive(target):
+                self._exit(target)
         elif not state.get("targetNodeDomainReadyTimestamp"):
             ready = self.runtime.timestamp(self.clock, state["targetNode"])
             await self._write(writes.with_state(vmi, targetNodeDomainDetected=True, targetNodeDomainReadyTimestamp=ready))

@@ -20,6 +20,12 @@ BROKEN = (
     "Live migration failed error encountered during MigrateToURI3 libvirt api call: "
     "virError(Code=9, Domain=10, Message='operation failed: migration out job: unexpectedly failed')"
 )
+LOST = (
+    "Live migration failed error encountered during MigrateToURI3 libvirt api call: "
+    "virError(Code=9, Domain=10, Message='operation failed: Lost connection to destination host')"
+)
+SECONDS_TO_MISS = 30.0
+"""How long libvirt hears nothing of the other side until it gives it up. Source: libvirt qemu.conf, keepalive_interval 5 and keepalive_count 5."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -37,6 +43,7 @@ class Transfer:
         self.uid, self.source, self.target, self.copy, self.monitor, self.fails_at = uid, source, target, copy, monitor, fails_at
         self.mode = Mode.PRE_COPY
         self.outcome: Outcome | None = None
+        self.failure = BROKEN
 
     @property
     def deadline(self) -> float:
@@ -91,6 +98,14 @@ class Transfers:
         if key in self._live:
             self._network.change(_name(key), now, lambda copy: copy.pause(now, paused))
 
+    def cut_off(self, node: str, now: float) -> None:
+        """A node is gone: nothing gets through to it or from it. A source that is left misses it after a while; its guest runs on."""
+        for key in self.on(node):
+            transfer = self._live[key]
+            self._network.change(_name(key), now, lambda copy: _cut_off(copy, now))
+            if transfer.target == node and now + SECONDS_TO_MISS < transfer.fails_at:
+                transfer.fails_at, transfer.failure = now + SECONDS_TO_MISS, LOST
+
     def links_changed(self, now: float) -> None:
         self._network.capacities_changed(now)
 
@@ -127,7 +142,7 @@ class Transfers:
                     self._finish(key, transfer, Outcome(), until)
                     told.append(key)
                 elif transfer.fails_at <= until:
-                    self._finish(key, transfer, Outcome(BROKEN), until)
+                    self._finish(key, transfer, Outcome(transfer.failure), until)
                     told.append(key)
             if until >= now:
                 break
@@ -153,6 +168,12 @@ class Transfers:
 def _remaining(copy: Copy | FixedCopy, moment: float) -> float:
     copy.advance(moment)
     return copy.remaining(moment)
+
+
+def _cut_off(copy: Copy | FixedCopy, now: float) -> None:
+    """One that takes from a link stands still by itself, as the link carries nothing any more."""
+    if isinstance(copy, FixedCopy):
+        copy.cut_off(now)
 
 
 def _name(key: Key) -> str:

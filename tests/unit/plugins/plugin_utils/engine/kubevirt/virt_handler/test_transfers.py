@@ -21,6 +21,8 @@ from ansible_collections.okd.virt.plugins.plugin_utils.engine.kubevirt.virt_hand
 from ansible_collections.okd.virt.plugins.plugin_utils.engine.kubevirt.virt_handler.monitor import Limits, Mode
 from ansible_collections.okd.virt.plugins.plugin_utils.engine.kubevirt.virt_handler.transfers import (
     ABORTED,
+    LOST,
+    SECONDS_TO_MISS,
     Outcome,
     Transfers,
 )
@@ -134,3 +136,29 @@ def test_an_end_from_outside() -> None:
     assert transfers.next_event(12.0) == (math.inf, math.inf)
     transfers.drop(KEY, 13.0)
     assert len(transfers) == 0
+
+
+@pytest.mark.parametrize("copy", [FixedCopy(1024.0, 400.0), Copy(Guest(4096, 4096, 128, 10, Pattern.UNIFORM, Writer.OPEN), Settings(bandwidth=16.0))])
+def test_a_target_that_is_gone_is_missed_after_a_while_and_nothing_arrives(copy: FixedCopy | Copy) -> None:
+    down: set[str] = set()
+    all_of_them = Transfers(lambda link: 0.0 if link.partition("/")[2] in down else 1000.0)
+    key = ("shop", "vm")
+    all_of_them.begin(key, "uid", ("here", "there"), copy, Limits(800, 1000), 0.0)
+    all_of_them.run(10.0)
+    down.add("there")
+    all_of_them.cut_off("there", 10.0)
+    all_of_them.links_changed(10.0)
+    left = copy.remaining(10.0)
+    assert all_of_them.run(10.0 + SECONDS_TO_MISS - 1) == []
+    assert copy.remaining(10.0 + SECONDS_TO_MISS - 1) >= left
+    assert all_of_them.run(10.0 + SECONDS_TO_MISS) == [key]
+    transfer = all_of_them.get(key)
+    assert transfer is not None
+    assert transfer.outcome == Outcome(LOST)
+
+
+def test_a_copy_of_given_time_does_not_end_when_its_source_is_gone() -> None:
+    all_of_them = Transfers(lambda _link: 1000.0)
+    all_of_them.begin(("shop", "vm"), "uid", ("here", "there"), FixedCopy(1024.0, 40.0), Limits(800, 1000), 0.0)
+    all_of_them.cut_off("here", 10.0)
+    assert all_of_them.run(100.0) == []

@@ -1,0 +1,142 @@
+# Copyright: the okd.virt contributors
+# GNU General Public License v3.0 or later (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Where VMs that leave their nodes fit, and why not elsewhere, for the plan of a drain. Pure. Private to this collection."""
+
+from __future__ import annotations
+
+import typing as t
+from dataclasses import dataclass, field
+
+from .._migrations.duration import expected_together
+from .._migrations.limits import Limits
+from .._placement.demand import Demand, demand_of, on_model
+from .._placement.node_info import NodeInfo, why_never, why_not_now
+from .._placement.placing import place
+from .fates import is_launcher
+from .room import Room, room_of
+
+Json = dict[str, t.Any]
+Key = tuple[str, str]
+_NAMED = 5
+"""Nodes that are named for each reason; the others are counted."""
+_OTHER_CPU = "it can't run CPU model"
+
+
+@dataclass(frozen=True)
+class Fit:
+    """Where a VM fits: C(target) has a place for it together with all others, C(nodes) have room for it now, C(why_not) has the other nodes by reason."""
+
+    target: str = ""
+    nodes: tuple[str, ...] = ()
+    why_not: t.Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+
+    @property
+    def code(self) -> str:
+        """Why no node takes it, in one word; empty when one does."""
+        if self.nodes:
+            return ""
+        return "target_cpu_missing" if self.why_not and all(reason.startswith(_OTHER_CPU) for reason in self.why_not) else "no_node_fits"
+
+    def sentence(self) -> str:
+        """For people: on how many nodes it fits, and what is wrong with the others."""
+        others = sum(len(names) for names in self.why_not.values())
+        total = len(self.nodes) + others
+        why = ", ".join(f"{reason} ({_some(names)})" for reason, names in sorted(self.why_not.items(), key=lambda one: (-len(one[1]), one[0])))
+        where = f"it fits {len(self.nodes)} of {total} other nodes" if total else "there is no other node"
+        return f"{where}{'; not: ' + why if why else ''}"
+
+    def to_dict(self) -> Json:
+        """At most a few nodes are named for each reason."""
+        return {
+            "target": self.target or None, "fits": len(self.nodes), "nodes": list(self.nodes[:_NAMED]),
+            "why_not": [
+                {"reason": reason, "number": len(names), "nodes": list(names[:_NAMED])}
+                for reason, names in sorted(self.why_not.items(), key=lambda one: (-len(one[1]), one[0]))
+            ],
+        }
+
+
+@dataclass(frozen=True)
+class Outlook:
+    """C(fits) by pod, as namespace and name. Memory in bytes: what is free on the nodes that stay, before and after, and what the rule asks for."""
+
+    fits: t.Mapping[Key, Fit]
+    before: int
+    after: int
+    rule: int
+
+    def spare_memory(self) -> Json:
+        return {"before_bytes": self.before, "after_bytes": self.after, "rule_bytes": self.rule, "rule_holds": self.before >= self.rule}
+
+    def warnings(self) -> list[str]:
+        """What may go wrong though nothing forbids it."""
+        found = []
+        if self.before < self.rule:
+            found.append(
+                f"Spare memory: {_gib(self.before)} are free on the nodes that stay, and {_gib(self.rule)} are recommended (nodes that are drained at once, "
+                "times the highest total of VM memory requests on a node). Drain fewer nodes at once, or add memory."
+            )
+        crowded = ["/".join(key) for key, fit in self.fits.items() if fit.nodes and not fit.target]
+        if crowded:
+            found.append(f"{len(crowded)} VMs fit somewhere one by one, but not all at the same time: {_some(crowded)}. The last of them may have to wait.")
+        return found
+
+
+def outlook(nodes: t.Sequence[Json], pods: t.Sequence[Json], leaving: t.Sequence[Json], drained: t.Collection[str], at_once: int) -> Outlook:
+    """What the cluster has for the launcher pods that leave.
+
+    C(pods) are those of all nodes as room.keep leaves them, C(leaving) whole launcher pods, C(drained) the names of the nodes that are emptied.
+    Source of the rule: OKD documentation, modules/virt-live-migration-requirements.adoc.
+    """
+    room = room_of(nodes, pods)
+    demands = {_key(pod): _demand(pod, room) for pod in leaving if is_launcher(pod)}
+    staying = [info for name, info in room.infos.items() if name not in drained]
+    places = place(demands.values(), staying).places
+    never: dict[t.Hashable, dict[str, str]] = {}
+    fits = {key: _fit(demand, staying, places.get(key, ""), never) for key, demand in demands.items()}
+    before = sum(size for name, size in room.free.items() if name not in drained)
+    needed = sum(demand.memory for demand in demands.values())
+    return Outlook(fits, before, before - needed, min(at_once, len(drained)) * max(room.vms.values(), default=0))
+
+
+def expected(memories: t.Sequence[int], limits: Limits, nodes_at_once: int) -> Json:
+    """How long the migrations out of a node may take, in seconds, None for no end; and on what assumptions."""
+    slots = min(limits.per_node, limits.per_cluster // nodes_at_once or min(limits.per_cluster, 1))
+    found = expected_together(memories, limits, slots)
+    seconds = None if found.seconds == float("inf") else found.seconds
+    said = (*found.assumptions, "no other migration is under way, and no MigrationPolicy says otherwise") if found.assumptions else ()
+    return {"seconds": seconds, "assumptions": list(said)}
+
+
+def _key(pod: Json) -> Key:
+    return pod["metadata"]["namespace"], pod["metadata"]["name"]
+
+
+def _demand(pod: Json, room: Room) -> Demand:
+    node = room.infos.get((pod.get("spec") or {}).get("nodeName") or "")
+    return on_model(demand_of(pod), node.labels if node else {})
+
+
+def _fit(demand: Demand, nodes: t.Sequence[NodeInfo], target: str, never: dict[t.Hashable, dict[str, str]]) -> Fit:
+    kind = demand.kind()
+    if kind not in never:
+        never[kind] = {node.name: why_never(demand, node) for node in nodes}
+    fitting: list[str] = []
+    against: dict[str, list[str]] = {}
+    for node in nodes:
+        reason = never[kind][node.name] or why_not_now(demand, node)
+        if reason:
+            against.setdefault(reason, []).append(node.name)
+        else:
+            fitting.append(node.name)
+    return Fit(target, tuple(sorted(fitting)), {reason: tuple(sorted(names)) for reason, names in against.items()})
+
+
+def _some(names: t.Sequence[str]) -> str:
+    more = f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
+    return ", ".join(names[:_NAMED]) + more
+
+
+def _gib(size: int) -> str:
+    return f"{size / 2**30:.1f} GiB"
