@@ -12,6 +12,7 @@ if t.TYPE_CHECKING:
     from ._verb import Verb
 
 VERBS: dict[str, str] = {
+    "live_migration_config": "tuning.config",
     "migrate_access_info": "access.audit",
     "migrate_role_aggregation": "access.aggregation",
     "migrate_role_binding": "access.bindings",

@@ -1,0 +1,197 @@
+#!/usr/bin/python
+# Copyright: the okd.virt contributors
+# GNU General Public License v3.0 or later (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: live_migration_config
+short_description: Set how VMs live-migrate, for good or for a while
+description:
+  - Sets the fields of C(spec.liveMigrationConfig) in the HyperConverged, and waits until KubeVirt has taken them over.
+  - Says for each setting what HyperConverged and KubeVirt have, what holds, and which MigrationPolicies say otherwise for their VMs.
+    Without any setting that is all it does.
+  - Refuses values that HyperConverged takes although nothing would work with them, such as no migration at once, or a bandwidth that
+    KubeVirt rounds to unlimited.
+  - Settings for a while (O(state=temporary)) are put back by O(state=restored), by any later run, on any machine - what was there before stands on the
+    HyperConverged itself, in its annotation C(okd.virt/temporary-live-migration-config), from the moment on in which they are changed.
+extends_documentation_fragment:
+  - okd.virt.attributes
+  - okd.virt.auth
+  - okd.virt.wait
+options:
+  state:
+    description:
+      - V(present) sets what is given, for good.
+      - V(temporary) does so for a while and records what was there before, in one write. What is set for a while can't be set for good until it is restored.
+      - V(restored) puts back what was there before. What somebody has changed in the meantime stays, with a warning.
+    type: str
+    choices: [present, temporary, restored]
+    default: present
+  namespace:
+    description: Namespace of the HyperConverged. Without it all namespaces are searched, which needs the right to list them everywhere.
+    type: str
+  parallel_migrations_per_cluster:
+    description: How many VMs may migrate at once in the cluster. HyperConverged has 5 by default.
+    type: int
+  parallel_outbound_migrations_per_node:
+    description: How many VMs may migrate out of a node at once. HyperConverged has 2 by default.
+    type: int
+  bandwidth_per_migration:
+    description:
+      - The most that one migration sends, in bytes per second, as a quantity such as V(64Mi). V(0) is unlimited, and so is the default.
+      - Less than V(1Mi) is refused, since KubeVirt rounds it to unlimited.
+    type: str
+  completion_timeout_per_gib:
+    description:
+      - Seconds for each begun 10^9 bytes of memory after which a migration is given up, or turned to post-copy. 150 by default, V(0) for never.
+    type: int
+  progress_timeout:
+    description: Seconds without progress after which a migration is given up. 150 by default, V(0) for never.
+    type: int
+  allow_auto_converge:
+    description: Whether the CPUs of a VM are slowed down when it writes faster than it is copied. Not by default.
+    type: bool
+  allow_post_copy:
+    description:
+      - Whether a VM that is not copied in time goes on at the target while the rest of its memory follows. Not by default.
+      - If either node or the network fails in the meantime the VM is lost.
+    type: bool
+  network:
+    description:
+      - Name of the NetworkAttachmentDefinition for migrations, in the namespace of the HyperConverged. It must be there. The network of pods by default.
+      - Setting it rolls out virt-handler anew on every node, which is waited for.
+    type: str
+  defaults:
+    description: Settings that go back to the default of HyperConverged.
+    type: list
+    elements: str
+    choices:
+      - parallel_migrations_per_cluster
+      - parallel_outbound_migrations_per_node
+      - bandwidth_per_migration
+      - completion_timeout_per_gib
+      - progress_timeout
+      - allow_auto_converge
+      - allow_post_copy
+      - network
+    default: []
+  take_over:
+    description: With O(state=temporary), whether to add to the settings that somebody else has for a while. All of them are restored together.
+    type: bool
+    default: false
+  wait_timeout:
+    description: Seconds to wait at most until KubeVirt has taken over the settings, and virt-handler runs with the network.
+    type: int
+    default: 600
+requirements:
+  - kubernetes >= 28.1.0
+notes:
+  - Rules needed - C(list), C(watch) and C(patch) on C(hyperconvergeds.hco.kubevirt.io); C(list) and C(watch) on C(kubevirts.kubevirt.io).
+  - For O(network) also C(get) on C(network-attachment-definitions.k8s.cni.cncf.io) and C(list) and C(watch) on C(daemonsets.apps).
+  - To say which policies matter, C(list) on C(migrationpolicies.migrations.kubevirt.io). Without it a warning tells that it is not known.
+seealso:
+  - module: okd.virt.rolling_drain
+  - module: okd.virt.migration_info
+author:
+  - The okd.virt contributors (@okd-virt)
+"""
+
+EXAMPLES = r"""
+- name: Three VMs at once out of a node, each with at most 512 MiB a second
+  okd.virt.live_migration_config:
+    parallel_outbound_migrations_per_node: 3
+    bandwidth_per_migration: 512Mi
+
+- name: Back to the defaults
+  okd.virt.live_migration_config:
+    defaults: [parallel_outbound_migrations_per_node, bandwidth_per_migration]
+
+- name: A drain with more migrations at once, and the old settings afterwards in any case
+  block:
+    - name: More at once for the window
+      okd.virt.live_migration_config:
+        state: temporary
+        parallel_migrations_per_cluster: 10
+        parallel_outbound_migrations_per_node: 4
+
+    - name: Drain the node
+      okd.virt.node_drain:
+        names: [worker-3]
+  always:
+    - name: Put the settings back
+      okd.virt.live_migration_config:
+        state: restored
+
+- name: Only show what holds
+  okd.virt.live_migration_config:
+  register: found
+"""
+
+RETURN = r"""
+msg:
+  description: What was done, in a sentence.
+  returned: always
+  type: str
+  sample: "HyperConverged kubevirt-hyperconverged/kubevirt-hyperconverged: parallelOutboundMigrationsPerNode 2 -> 3."
+settings:
+  description:
+    - Each setting by its option, with the C(value) that holds, its C(default), what C(hyperconverged) and C(kubevirt) say, and the C(policies) that
+      say otherwise for the VMs that they match.
+    - In check mode they are as they are before the change.
+  returned: always
+  type: dict
+  sample:
+    progress_timeout: {"value": 150, "default": 150, "hyperconverged": 150, "kubevirt": 150, "policies": {}}
+differences:
+  description:
+    - Settings of the KubeVirt that are not what HyperConverged says. The C(cause) is C(json_patch) for the annotation
+      C(kubevirt.kubevirt.io/jsonpatch), or C(out_of_band) for a change of the KubeVirt itself.
+  returned: always
+  type: list
+  elements: dict
+  sample:
+    - {"key": "allowWorkloadDisruption", "hyperconverged": null, "kubevirt": true, "cause": "json_patch", "reason": "allowWorkloadDisruption is true ..."}
+temporary:
+  description: What is set for a while, by whom and since when, with the values before. Null when nothing is.
+  returned: always
+  type: dict
+  sample: {"holder": "admin", "since": "2026-05-01T22:00:00Z", "before": {"progressTimeout": 150}, "set": {"progressTimeout": 300}}
+summary:
+  description: Counts.
+  returned: always
+  type: dict
+  sample: {"changes": 1, "differences": 0}
+code:
+  description: Why nothing was changed, in one word - C(network_missing), C(temporary), C(held).
+  returned: on failure
+  type: str
+  sample: network_missing
+actions:
+  description: The changes made, or in check mode the changes that would be made.
+  returned: always
+  type: list
+  elements: dict
+  sample:
+    - {"verb": "patch", "kind": "HyperConverged", "namespace": "kubevirt-hyperconverged", "name": "kubevirt-hyperconverged",
+       "reason": "progressTimeout 150 -> 300", "before": {"spec": {"liveMigrationConfig": {"progressTimeout": 150}}},
+       "after": {"spec": {"liveMigrationConfig": {"progressTimeout": 300}}}}
+timeline:
+  description: What happened when, in seconds from the start.
+  returned: always
+  type: list
+  elements: dict
+  sample: []
+"""
+
+from ansible_collections.okd.virt.plugins.module_utils._module import run_module
+from ansible_collections.okd.virt.plugins.module_utils.tuning.config import VERB
+
+
+def main() -> None:
+    run_module(VERB)
+
+
+if __name__ == "__main__":
+    main()
