@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from ansible_collections.okd.virt.plugins.module_utils._placement.demand import memory_request
-from ansible_collections.okd.virt.plugins.module_utils.drain.room import keep
+from ansible_collections.okd.virt.plugins.module_utils._placement.room import keep
 from ansible_collections.okd.virt.plugins.plugin_utils.engine import process
 
 from ..services.verbs import Verbs

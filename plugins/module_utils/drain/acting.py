@@ -17,9 +17,9 @@ from .._cluster.evictions import EvictionAnswer, evict
 from .._cluster.resources import ACTING_VIRTUAL_MACHINES, NODES, VIRTUAL_MACHINE_INSTANCE_MIGRATIONS
 from .._errors import ApiError, Conflict, ConnectionProblem, Forbidden, VirtError
 from .._plan import Change
+from .._pods import is_finished
 from . import claims
 from .decide import RETRY, Act, Trying, Verb
-from .fates import is_finished
 from .moves import manifest
 from .request import Request
 

@@ -12,7 +12,8 @@ from dataclasses import dataclass, field
 from .._migrations.memory import memory_bytes
 from .._migrations.reasons import why_failed
 from .._migrations.state import is_active
-from .fates import Around, Fate, Key, Way, fate, is_launcher
+from .._pods import is_launcher
+from .fates import Around, Fate, Key, Way, fate
 from .moves import Attempts, attempts
 from .request import BY_EVICTION, Request
 

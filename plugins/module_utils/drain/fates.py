@@ -12,14 +12,14 @@ import enum
 import typing as t
 from dataclasses import dataclass, field
 
+from .._budgets import judge
 from .._migrations.state import condition, is_migratable
-from .budgets import judge
+from .._pods import instance_key, is_finished, is_launcher, role
 from .request import BY_EVICTION, RESTART, SKIP, Request
 
 Json = dict[str, t.Any]
 Key = tuple[str, str]
-LAUNCHER, ATTACHMENT = "virt-launcher", "hotplug-disk"
-ROLE_LABEL, DOMAIN = "kubevirt.io", "kubevirt.io/domain"
+ATTACHMENT = "hotplug-disk"
 _MIRROR = "kubernetes.io/config.mirror"
 
 
@@ -54,20 +54,6 @@ class Around:
     pod_uids: t.Collection[str] = ()
 
 
-def is_finished(pod: Json) -> bool:
-    return (pod.get("status") or {}).get("phase") in ("Succeeded", "Failed")
-
-
-def is_launcher(pod: Json) -> bool:
-    return _label(pod) == LAUNCHER
-
-
-def instance_key(pod: Json) -> Key:
-    """Namespace and name of the instance that a launcher pod runs."""
-    metadata = pod["metadata"]
-    return metadata["namespace"], str((metadata.get("annotations") or {}).get(DOMAIN) or "")
-
-
 def fate(pod: Json, node: str, around: Around, request: Request) -> Fate:
     """What becomes of a pod of the node."""
     metadata = pod["metadata"]
@@ -80,7 +66,7 @@ def fate(pod: Json, node: str, around: Around, request: Request) -> Fate:
         return Fate(Way.WAIT, "terminating", "it is going down already")
     if is_launcher(pod):
         return _launcher(pod, node, around, request)
-    if _label(pod) == ATTACHMENT and controller and controller.get("uid") in around.pod_uids:
+    if role(pod) == ATTACHMENT and controller and controller.get("uid") in around.pod_uids:
         return Fate(Way.WAIT, "with_its_vm", "it holds hot-plugged disks and goes when its VM has left")
     if controller and controller.get("kind") == "DaemonSet":
         if request.ignore_daemonsets:
@@ -98,10 +84,6 @@ def fate(pod: Json, node: str, around: Around, request: Request) -> Fate:
 
 def _blocked(code: str, sentence: str, vmi: Key | None = None) -> Fate:
     return Fate(Way.BLOCKED, code, sentence, vmi)
-
-
-def _label(pod: Json) -> str:
-    return str((pod["metadata"].get("labels") or {}).get(ROLE_LABEL) or "")
 
 
 def _launcher(pod: Json, node: str, around: Around, request: Request) -> Fate:

@@ -20,7 +20,8 @@ from .._cluster.resources import (
     VIRTUAL_MACHINE_INSTANCES,
 )
 from .._errors import Forbidden, OptionError
-from . import claims, room
+from .._placement import room
+from . import claims
 from .fates import Around, Key
 from .moves import keep
 from .request import CANCELLED, DRAINED, Request

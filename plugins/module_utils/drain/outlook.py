@@ -6,55 +6,18 @@
 from __future__ import annotations
 
 import typing as t
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from .._migrations.duration import expected_together
 from .._migrations.limits import Limits
 from .._placement.demand import Demand, demand_of, on_model
-from .._placement.node_info import NodeInfo, why_never, why_not_now
+from .._placement.fitting import Fit, fit, some
 from .._placement.placing import place
-from .fates import is_launcher
-from .room import Room, room_of
+from .._placement.room import Room, room_of
+from .._pods import is_launcher
 
 Json = dict[str, t.Any]
 Key = tuple[str, str]
-_NAMED = 5
-"""Nodes that are named for each reason; the others are counted."""
-_OTHER_CPU = "it can't run CPU model"
-
-
-@dataclass(frozen=True)
-class Fit:
-    """Where a VM fits: C(target) has a place for it together with all others, C(nodes) have room for it now, C(why_not) has the other nodes by reason."""
-
-    target: str = ""
-    nodes: tuple[str, ...] = ()
-    why_not: t.Mapping[str, tuple[str, ...]] = field(default_factory=dict)
-
-    @property
-    def code(self) -> str:
-        """Why no node takes it, in one word; empty when one does."""
-        if self.nodes:
-            return ""
-        return "target_cpu_missing" if self.why_not and all(reason.startswith(_OTHER_CPU) for reason in self.why_not) else "no_node_fits"
-
-    def sentence(self) -> str:
-        """For people: on how many nodes it fits, and what is wrong with the others."""
-        others = sum(len(names) for names in self.why_not.values())
-        total = len(self.nodes) + others
-        why = ", ".join(f"{reason} ({_some(names)})" for reason, names in sorted(self.why_not.items(), key=lambda one: (-len(one[1]), one[0])))
-        where = f"it fits {len(self.nodes)} of {total} other nodes" if total else "there is no other node"
-        return f"{where}{'; not: ' + why if why else ''}"
-
-    def to_dict(self) -> Json:
-        """At most a few nodes are named for each reason."""
-        return {
-            "target": self.target or None, "fits": len(self.nodes), "nodes": list(self.nodes[:_NAMED]),
-            "why_not": [
-                {"reason": reason, "number": len(names), "nodes": list(names[:_NAMED])}
-                for reason, names in sorted(self.why_not.items(), key=lambda one: (-len(one[1]), one[0]))
-            ],
-        }
 
 
 @dataclass(frozen=True)
@@ -79,7 +42,7 @@ class Outlook:
             )
         crowded = ["/".join(key) for key, fit in self.fits.items() if fit.nodes and not fit.target]
         if crowded:
-            found.append(f"{len(crowded)} VMs fit somewhere one by one, but not all at the same time: {_some(crowded)}. The last of them may have to wait.")
+            found.append(f"{len(crowded)} VMs fit somewhere one by one, but not all at the same time: {some(crowded)}. The last of them may have to wait.")
         return found
 
 
@@ -94,7 +57,7 @@ def outlook(nodes: t.Sequence[Json], pods: t.Sequence[Json], leaving: t.Sequence
     staying = [info for name, info in room.infos.items() if name not in drained]
     places = place(demands.values(), staying).places
     never: dict[t.Hashable, dict[str, str]] = {}
-    fits = {key: _fit(demand, staying, places.get(key, ""), never) for key, demand in demands.items()}
+    fits = {key: fit(demand, staying, places.get(key, ""), never) for key, demand in demands.items()}
     before = sum(size for name, size in room.free.items() if name not in drained)
     needed = sum(demand.memory for demand in demands.values())
     return Outlook(fits, before, before - needed, min(at_once, len(drained)) * max(room.vms.values(), default=0))
@@ -116,26 +79,6 @@ def _key(pod: Json) -> Key:
 def _demand(pod: Json, room: Room) -> Demand:
     node = room.infos.get((pod.get("spec") or {}).get("nodeName") or "")
     return on_model(demand_of(pod), node.labels if node else {})
-
-
-def _fit(demand: Demand, nodes: t.Sequence[NodeInfo], target: str, never: dict[t.Hashable, dict[str, str]]) -> Fit:
-    kind = demand.kind()
-    if kind not in never:
-        never[kind] = {node.name: why_never(demand, node) for node in nodes}
-    fitting: list[str] = []
-    against: dict[str, list[str]] = {}
-    for node in nodes:
-        reason = never[kind][node.name] or why_not_now(demand, node)
-        if reason:
-            against.setdefault(reason, []).append(node.name)
-        else:
-            fitting.append(node.name)
-    return Fit(target, tuple(sorted(fitting)), {reason: tuple(sorted(names)) for reason, names in against.items()})
-
-
-def _some(names: t.Sequence[str]) -> str:
-    more = f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
-    return ", ".join(names[:_NAMED]) + more
 
 
 def _gib(size: int) -> str:

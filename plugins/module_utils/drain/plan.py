@@ -11,13 +11,15 @@ from dataclasses import dataclass, replace
 from .._errors import PreconditionFailed
 from .._migrations.limits import limits
 from .._migrations.memory import memory_bytes
+from .._placement.fitting import Fit
 from .._plan import Change, Plan
+from .._pods import is_launcher
 from . import claims
 from .decide import Standing
-from .fates import Way, fate, is_launcher
+from .fates import Way, fate
 from .moves import NODE_ANNOTATION, attempts
 from .observed import Observed, is_cordoned, name_of
-from .outlook import Fit, Outlook, expected, outlook
+from .outlook import Outlook, expected, outlook
 from .request import BY_MIGRATION, CORDONED, DRAINED, UNCORDONED, Request
 
 Json = dict[str, t.Any]

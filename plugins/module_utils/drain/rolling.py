@@ -14,6 +14,7 @@ from .._cluster.following import Target
 from .._cluster.resources import MACHINE_CONFIG_POOLS, NODES, PODS
 from .._errors import Conflict, OptionError, PreconditionFailed
 from .._options import ArgumentSpec, drain_spec
+from .._placement.room import keep, room_of
 from .._plan import Change, Json, Outcome, Plan
 from .._verb import Context, Options, Verb
 from . import claiming, claims, verb
@@ -22,7 +23,6 @@ from .health import Gate, gates, unhealthy
 from .observed import Observed, name_of, observe
 from .plan import describe, make_plan
 from .request import Request
-from .room import keep, room_of
 from .run import Drainer, NodeDrain, light, node_drain
 from .turns import DONE, QUARANTINED, TO_COME, Queue, Turn, next_node, turn_of, with_turn
 

@@ -16,11 +16,12 @@ from .._cluster.resources import KUBEVIRTS, NODES, PODS, VIRTUAL_MACHINE_INSTANC
 from .._migrations.limits import Limits, free_slots, limits
 from .._migrations.state import is_active, is_final, state_of
 from .._plan import Change, Listener
+from .._pods import is_launcher
 from . import claims
 from .acting import Acting, Done
 from .claims import Claim
 from .decide import STARTING, Decision, Memory, Standing, Verb, View, decide, forget_seen
-from .fates import Around, Key, is_launcher
+from .fates import Around, Key
 from .moves import is_ours, keep
 from .progress import Progress
 from .request import Request

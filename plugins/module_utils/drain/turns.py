@@ -10,8 +10,8 @@ import json
 import typing as t
 from dataclasses import dataclass, field
 
+from .._placement.room import Room
 from .claims import CLAIM
-from .room import Room
 
 Json = dict[str, t.Any]
 ROLLING = "okd.virt/rolling"

@@ -9,7 +9,7 @@ import typing as t
 
 import pytest
 
-from ansible_collections.okd.virt.plugins.module_utils.drain.budgets import judge
+from ansible_collections.okd.virt.plugins.module_utils._budgets import judge
 from ansible_collections.okd.virt.plugins.module_utils.drain.fates import Around, Way, fate
 from ansible_collections.okd.virt.plugins.module_utils.drain.request import Request
 

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from ansible_collections.okd.virt.plugins.module_utils._errors import PreconditionFailed
 from ansible_collections.okd.virt.plugins.module_utils._migrations.limits import Limits
-from ansible_collections.okd.virt.plugins.module_utils.drain import room
+from ansible_collections.okd.virt.plugins.module_utils._placement import room
 from ansible_collections.okd.virt.plugins.module_utils.drain.observed import Neighbours, Observed
 from ansible_collections.okd.virt.plugins.module_utils.drain.outlook import Outlook, expected, outlook
 from ansible_collections.okd.virt.plugins.module_utils.drain.plan import lines, make_plan

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ansible_collections.okd.virt.plugins.module_utils._placement.demand import memory_request
-from ansible_collections.okd.virt.plugins.module_utils.drain.room import Room, keep, room_of, takes_pods
+from ansible_collections.okd.virt.plugins.module_utils._placement.room import Room, keep, room_of, takes_pods
 from ansible_collections.okd.virt.plugins.module_utils.drain.turns import (
     STILL_TO_COME,
     Queue,

@@ -34,7 +34,7 @@ def test_choices_are_the_words_that_are_looked_for() -> None:
 
 @pytest.mark.parametrize(("file", "pattern"), [
     ("drain/fates.py", r'(?:Way\.\w+|_blocked\(|_unmigratable\(.*?),? ?"([a-z_]+)"'),
-    ("drain/budgets.py", r'BudgetVerdict\(\s*\w+, \w+, "([a-z_]+)"'),
+    ("_budgets.py", r'BudgetVerdict\(\s*\w+, \w+, "([a-z_]+)"'),
     ("_migrations/reasons.py", r'(?:", |Reason\()"([a-z_]+)"'),
 ])
 def test_every_code_is_explained(file: str, pattern: str) -> None:

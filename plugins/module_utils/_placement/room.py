@@ -11,10 +11,10 @@ from __future__ import annotations
 import typing as t
 from dataclasses import dataclass, field
 
-from .._placement.demand import RUNS_MODEL, Demand, demand_of, model_of, on_model
-from .._placement.node_info import NodeInfo, node_infos
-from .._placement.placing import place
-from .fates import is_finished, is_launcher
+from .._pods import is_finished, is_launcher
+from .demand import RUNS_MODEL, Demand, demand_of, model_of, on_model
+from .node_info import NodeInfo, node_infos
+from .placing import place
 
 Json = dict[str, t.Any]
 

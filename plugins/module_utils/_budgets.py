@@ -11,7 +11,7 @@ from __future__ import annotations
 import typing as t
 from dataclasses import dataclass
 
-from .._migrations.state import condition
+from ._migrations.state import condition
 
 Json = dict[str, t.Any]
 
