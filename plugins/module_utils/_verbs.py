@@ -19,6 +19,7 @@ VERBS: dict[str, str] = {
     "migration_info": "migration.info",
     "node_drain": "drain.verb",
     "operator_update": "update.verb",
+    "readiness_info": "readiness.info",
     "rolling_drain": "drain.rolling",
     "temporary_migrate_role": "access.temporary_role",
     "vm_migration": "migration.verb",

@@ -53,13 +53,13 @@ class Fit:
 
 def fit(demand: Demand, nodes: t.Sequence[NodeInfo], target: str, never: dict[t.Hashable, dict[str, str]]) -> Fit:
     """Where a pod fits now; C(target) is where a placement of all puts it. C(never) keeps, by kind of demand, what no room would change."""
-    kind = demand.kind()
-    if kind not in never:
-        never[kind] = {node.name: why_never(demand, node) for node in nodes}
+    known = never.setdefault(demand.kind(), {})
     fitting: list[str] = []
     against: dict[str, list[str]] = {}
     for node in nodes:
-        reason = never[kind][node.name] or why_not_now(demand, node)
+        if node.name not in known:
+            known[node.name] = why_never(demand, node)
+        reason = known[node.name] or why_not_now(demand, node)
         if reason:
             against.setdefault(reason, []).append(node.name)
         else:

@@ -11,7 +11,7 @@ from __future__ import annotations
 import typing as t
 from dataclasses import dataclass, field
 
-from .._pods import is_finished, is_launcher
+from .._pods import instance_key, is_finished, is_launcher
 from .demand import RUNS_MODEL, Demand, demand_of, model_of, on_model
 from .node_info import NodeInfo, node_infos
 from .placing import place
@@ -27,6 +27,7 @@ def keep(pod: Json) -> Json | None:
     metadata = pod["metadata"]
     return {
         "metadata": {key: metadata[key] for key in ("name", "namespace", "uid")}, "node": spec["nodeName"], "demand": demand_of(pod), "vm": is_launcher(pod),
+        "instance": instance_key(pod) if is_launcher(pod) else None,
     }
 
 

@@ -16,6 +16,7 @@ from .._errors import Conflict, OptionError, PreconditionFailed
 from .._options import ArgumentSpec, drain_spec
 from .._placement.room import keep, room_of
 from .._plan import Change, Json, Outcome, Plan
+from .._pool import allowed_away
 from .._verb import Context, Options, Verb
 from . import claiming, claims, verb
 from .draining import DrainIncomplete, Ended
@@ -105,15 +106,7 @@ def _observe(context: Context) -> Seen:
     request = _checked(options)
     found = observe(context.cluster, request.drain, options["names"], options["label_selector"] or "", options["machine_config_pool"] or "")
     pool = context.cluster.get(MACHINE_CONFIG_POOLS, options["machine_config_pool"]) if options["machine_config_pool"] else None
-    return Seen(found, _allowed(pool, len(found.nodes)))
-
-
-def _allowed(pool: Json | None, machines: int) -> int:
-    """maxUnavailable of a pool: a number, or a share that is rounded down and never less than one."""
-    text = str(((pool or {}).get("spec") or {}).get("maxUnavailable") or 1)
-    if text.endswith("%"):
-        return max(1, machines * int(text[:-1]) // 100)
-    return int(text)
+    return Seen(found, allowed_away(pool, len(found.nodes)))
 
 
 def _plan(seen: Seen, options: Options) -> Plan:

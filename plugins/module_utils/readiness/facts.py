@@ -1,0 +1,79 @@
+# Copyright: the okd.virt contributors
+# GNU General Public License v3.0 or later (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What the checks rest on, read once and in pages; of thousands of objects only what is looked at is kept. Private to this collection."""
+
+from __future__ import annotations
+
+import datetime
+import typing as t
+from dataclasses import dataclass, field
+
+from .._cluster.client import Cluster
+from .._cluster.resources import (
+    KUBEVIRTS,
+    NODES,
+    POD_DISRUPTION_BUDGETS,
+    PODS,
+    VIRTUAL_MACHINE_INSTANCE_MIGRATIONS,
+    VIRTUAL_MACHINE_INSTANCES,
+)
+from .._placement.room import Room, keep, room_of
+
+Json = dict[str, t.Any]
+_OF_INSTANCE = ("phase", "nodeName", "conditions", "evacuationNodeName", "migrationState")
+
+
+@dataclass
+class Facts:
+    """C(moment) is now. C(instances) and C(migrations) are cut down to what is looked at; C(kubevirt) is None without one."""
+
+    moment: datetime.datetime
+    nodes: list[Json] = field(default_factory=list)
+    pods: list[Json] = field(default_factory=list)
+    instances: list[Json] = field(default_factory=list)
+    migrations: list[Json] = field(default_factory=list)
+    budgets: list[Json] = field(default_factory=list)
+    kubevirt: Json | None = None
+
+    def room(self) -> Room:
+        return room_of(self.nodes, self.pods)
+
+
+def read(cluster: Cluster) -> Facts:
+    """All of it. Raises Forbidden with the resource that can't be read, ResourceMissing where KubeVirt is not installed."""
+    found = Facts(datetime.datetime.now(datetime.UTC))
+    found.instances = cluster.list(VIRTUAL_MACHINE_INSTANCES, keep=_instance).items
+    found.migrations = cluster.list(VIRTUAL_MACHINE_INSTANCE_MIGRATIONS, keep=_migration).items
+    found.nodes = cluster.list(NODES, keep=_node).items
+    found.pods = cluster.list(PODS, keep=keep).items
+    found.budgets = cluster.list(POD_DISRUPTION_BUDGETS, keep=_budget).items
+    found.kubevirt = next(iter(cluster.list(KUBEVIRTS).items), None)
+    return found
+
+
+def _instance(vmi: Json) -> Json:
+    metadata, spec, status = vmi["metadata"], vmi.get("spec") or {}, vmi.get("status") or {}
+    return {
+        "metadata": {name: metadata.get(name) for name in ("name", "namespace", "uid", "labels", "deletionTimestamp")},
+        "spec": {"evictionStrategy": spec.get("evictionStrategy")}, "status": {name: status[name] for name in _OF_INSTANCE if name in status},
+    }
+
+
+def _migration(one: Json) -> Json:
+    metadata = {name: one["metadata"].get(name) for name in ("name", "namespace", "uid", "creationTimestamp", "deletionTimestamp", "labels", "annotations")}
+    return {"metadata": metadata, "spec": one["spec"], "status": one.get("status") or {}}
+
+
+def _node(node: Json) -> Json:
+    metadata, status = node["metadata"], node.get("status") or {}
+    return {
+        "metadata": {name: metadata.get(name) for name in ("name", "labels", "annotations")}, "spec": node.get("spec") or {},
+        "status": {name: status.get(name) for name in ("allocatable", "conditions")},
+    }
+
+
+def _budget(budget: Json) -> Json | None:
+    """KubeVirt's own budgets, one for each VM, are no matter of the site."""
+    owners = budget["metadata"].get("ownerReferences") or ()
+    return None if any(one.get("kind") == "VirtualMachineInstance" for one in owners) else budget

@@ -1,0 +1,85 @@
+# Copyright: the okd.virt contributors
+# GNU General Public License v3.0 or later (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Room for the VMs of each node on the others: by the documented rule, and by a place for each. Pure. Private to this collection.
+
+Source: OKD documentation, modules/virt-live-migration-requirements.adoc (spare memory); Kubernetes scheduler (places).
+"""
+
+from __future__ import annotations
+
+import typing as t
+from dataclasses import dataclass
+
+from .._migrations.state import is_migratable
+from .._placement.demand import Demand
+from .._placement.fitting import fit, some
+from .._placement.placing import Possible, place
+from .._placement.room import Room
+from .._pods import Key
+from .facts import Facts
+from .finding import Finding
+
+Json = dict[str, t.Any]
+
+
+@dataclass(frozen=True)
+class SpareMemory:
+    """Bytes. C(free) is what nobody has asked for on nodes that take VMs, less the roomiest ones that are away themselves."""
+
+    needed: int
+    free: int
+    largest: str
+    at_once: int
+
+    def to_dict(self) -> Json:
+        return {"needed_bytes": self.needed, "free_bytes": self.free, "nodes_at_once": self.at_once, "largest_node": self.largest or None}
+
+
+def spare_memory(room: Room, at_once: int) -> SpareMemory:
+    """Nodes that are drained at once, times the highest total of VM memory requests on a node. Nodes that are away are no room for others."""
+    largest = max(room.vms, key=lambda name: (room.vms[name], name), default="")
+    free = sorted(room.free.values())
+    return SpareMemory(at_once * room.vms.get(largest, 0), sum(free[: max(0, len(free) - at_once)]), largest, at_once)
+
+
+def check(facts: Facts, at_once: int) -> t.Iterator[Finding]:
+    """The rule for the cluster, then each node and each of its VMs that has no place elsewhere."""
+    room = facts.room()
+    spare = spare_memory(room, at_once)
+    if spare.free < spare.needed:
+        yield Finding(
+            "spare_memory", "Node", "", spare.largest,
+            f"{spare.free / 2**30:.1f} GiB are free, and {spare.needed / 2**30:.1f} GiB are recommended: {at_once} nodes at once, times the memory "
+            f"that VMs ask for on {spare.largest}", "Drain fewer nodes at once, add nodes, or move VMs away from the fullest one.", spare.to_dict(),
+        )
+    movable = {(one["metadata"]["namespace"], one["metadata"]["name"]) for one in facts.instances if is_migratable(one)}
+    yield from _places(facts, room, movable)
+
+
+def _places(facts: Facts, room: Room, movable: t.Container[Key]) -> t.Iterator[Finding]:
+    possible = Possible(room.infos.values())
+    never: dict[t.Hashable, dict[str, str]] = {}
+    keys = {(pod["metadata"]["namespace"], pod["metadata"]["name"]): pod["instance"] for pod in facts.pods if pod["vm"]}
+    for name in sorted(room.demands):
+        leaving = [one for one in room.demands[name] if keys[one.namespace, one.name] in movable]
+        others = [info for info in room.infos.values() if info.name != name]
+        left = place(leaving, others, possible=possible).left
+        crowded: list[Demand] = []
+        for demand in left:
+            found = fit(demand, others, "", never)
+            if not found.code:
+                crowded.append(demand)
+                continue
+            namespace, vm = keys[demand.namespace, demand.name]
+            yield Finding(
+                found.code, "VirtualMachineInstance", namespace, vm, f"no other node takes it: {found.sentence()}",
+                "Make room on a node that could run it, or add one." if found.code == "no_node_fits" else "Add a node that runs its CPU model, or give it a "
+                "named model that other nodes have, and restart it.", {"node": name, **found.to_dict()},
+            )
+        if crowded:
+            names = ["/".join(keys[one.namespace, one.name]) for one in crowded]
+            yield Finding(
+                "node_cannot_be_emptied", "Node", "", name, f"its VMs fit elsewhere one by one, but not all at the same time: {some(names)} are left over",
+                "Make room on other nodes before it is drained.", {"left_over": names},
+            )

@@ -1,0 +1,171 @@
+# Copyright: the okd.virt contributors
+# GNU General Public License v3.0 or later (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Each finding, from the smallest cluster that has it; and the rule of spare memory on clusters of any kind."""
+
+from __future__ import annotations
+
+import datetime
+import typing as t
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from ansible_collections.okd.virt.plugins.module_utils._placement.demand import Demand
+from ansible_collections.okd.virt.plugins.module_utils._pool import allowed_away
+from ansible_collections.okd.virt.plugins.module_utils.readiness.facts import Facts
+from ansible_collections.okd.virt.plugins.module_utils.readiness.finding import IDS, SEVERITIES, Finding, in_order
+from ansible_collections.okd.virt.plugins.module_utils.readiness.info import findings
+from ansible_collections.okd.virt.plugins.module_utils.readiness.room import spare_memory
+
+Json = dict[str, t.Any]
+NOW = datetime.datetime(2026, 1, 1, tzinfo=datetime.UTC)
+GIB = 2**30
+GUIDE = Path(__file__).parents[5] / "docs/docsite/rst/guide_readiness.rst"
+
+
+def node(name: str, gib: int = 32, model: str = "Haswell", beat: str = "2026-01-01T00:00:00Z", ready: str = "True", **spec: t.Any) -> Json:
+    labels = {"kubevirt.io/schedulable": "true", f"host-model-cpu.node.kubevirt.io/{model}": "true", f"cpu-model-migration.node.kubevirt.io/{model}": "true"}
+    return {
+        "metadata": {"name": name, "labels": labels, "annotations": {"kubevirt.io/heartbeat": beat}}, "spec": spec,
+        "status": {"allocatable": {"memory": f"{gib}Gi", "cpu": "64", "pods": "100"}, "conditions": [{"type": "Ready", "status": ready}]},
+    }
+
+
+def vmi(name: str, strategy: str = "LiveMigrate", live: tuple[str, str] | None = ("True", ""), labels: t.Mapping[str, str] | None = None) -> Json:
+    conditions = [] if live is None else [{"type": "LiveMigratable", "status": live[0], "reason": live[1], "message": "for a reason"}]
+    return {
+        "metadata": {"name": name, "namespace": "shop", "uid": name, "labels": dict(labels or {})}, "spec": {"evictionStrategy": strategy},
+        "status": {"phase": "Running", "nodeName": "a", "conditions": conditions},
+    }
+
+
+def launcher(name: str, gib: int, on: str) -> Json:
+    metadata = {"name": f"virt-launcher-{name}", "namespace": "shop", "uid": f"{name}-pod"}
+    return {"metadata": metadata, "node": on, "demand": Demand("shop", metadata["name"], gib * GIB, 100), "vm": True, "instance": ("shop", name)}
+
+
+def kubevirt(available: str = "True", target: str = "1", **migrations: t.Any) -> Json:
+    quiet = {"bandwidthPerMigration": "64Mi", "network": "fast"}
+    return {
+        "metadata": {"name": "kubevirt", "namespace": "cnv"}, "spec": {"configuration": {"migrations": {**quiet, **migrations}}},
+        "status": {"conditions": [{"type": "Available", "status": available}], "targetKubeVirtVersion": target, "observedKubeVirtVersion": "1"},
+    }
+
+
+def migration(vm: str, phase: str, number: int = 1) -> Json:
+    return {
+        "metadata": {"name": f"m{number}", "namespace": "shop", "uid": f"m{number}", "creationTimestamp": f"2026-01-01T00:00:0{number}Z"},
+        "spec": {"vmiName": vm}, "status": {"phase": phase},
+    }
+
+
+def budget(expected: int, wanted: int, reason: str = "") -> Json:
+    conditions = [{"type": "DisruptionAllowed", "status": "False", "reason": reason}] if reason else []
+    status = {"expectedPods": expected, "desiredHealthy": wanted, "conditions": conditions}
+    return {"metadata": {"name": "keep", "namespace": "shop"}, "spec": {}, "status": status}
+
+
+def cluster(**more: t.Any) -> Facts:
+    """Nothing is wrong with it."""
+    return Facts(NOW, **{"nodes": [node("a"), node("b")], "kubevirt": kubevirt(), **more})
+
+
+CASES: dict[str, tuple[Json, str]] = {
+    "bandwidth_unlimited": ({"kubevirt": kubevirt(bandwidthPerMigration="0")}, "note"),
+    "budget_never_opens": ({"budgets": [budget(2, 2)]}, "blocker"),
+    "eviction_strategy_external": ({"instances": [vmi("v", "External")]}, "note"),
+    "eviction_strategy_none": ({"instances": [vmi("v", "None")]}, "warning"),
+    "heartbeat_stale": ({"nodes": [node("a"), node("b", beat="2025-12-31T23:54:00Z")]}, "warning"),
+    "kubevirt_not_available": ({"kubevirt": kubevirt("False")}, "blocker"),
+    "launcher_outdated": ({"instances": [vmi("v", labels={"kubevirt.io/outdatedLauncherImage": ""})]}, "warning"),
+    "migratability_unknown": ({"instances": [vmi("v", live=None)]}, "warning"),
+    "migration_failing": ({"instances": [vmi("v")], "migrations": [migration("v", "Failed"), migration("v", "Failed", 2)]}, "warning"),
+    "migration_network_shared": ({"kubevirt": kubevirt(network=None)}, "note"),
+    "migration_running": ({"instances": [vmi("v")], "migrations": [migration("v", "Running")]}, "note"),
+    "no_node_fits": ({"nodes": [node("a"), node("b", 4)], "instances": [vmi("v")], "pods": [launcher("v", 8, "a")]}, "blocker"),
+    "no_parallel_migrations": ({"kubevirt": kubevirt(parallelMigrationsPerCluster=0)}, "blocker"),
+    "node_cannot_be_emptied": (
+        {"nodes": [node("a"), node("b", 12)], "instances": [vmi("v"), vmi("w")], "pods": [launcher("v", 8, "a"), launcher("w", 8, "a")]}, "warning",
+    ),
+    "node_cordoned": ({"nodes": [node("a"), node("b", unschedulable=True)]}, "warning"),
+    "node_not_ready": ({"nodes": [node("a"), node("b", ready="Unknown")]}, "warning"),
+    "node_not_schedulable_for_vms": (
+        {"nodes": [node("a"), {**node("b"), "metadata": {"name": "b", "labels": {"kubevirt.io/schedulable": "false"}}}]}, "warning",
+    ),
+    "not_migratable": ({"instances": [vmi("v", live=("False", "HostDeviceNotLiveMigratable"))]}, "blocker"),
+    "spare_memory": ({"nodes": [node("a", 60), node("b", 16), node("c", 16)], "pods": [launcher("v", 50, "a")]}, "warning"),
+    "storage_not_shared": ({"instances": [vmi("v", live=("False", "DisksNotLiveMigratable"))]}, "blocker"),
+    "target_cpu_missing": ({"nodes": [node("a"), node("b", model="Skylake")], "instances": [vmi("v")], "pods": [launcher("v", 1, "a")]}, "blocker"),
+    "tls_disabled": ({"kubevirt": kubevirt(disableTLS=True)}, "warning"),
+    "unsafe_migration_override": ({"kubevirt": kubevirt(unsafeMigrationOverride=True)}, "warning"),
+    "update_in_progress": ({"kubevirt": kubevirt(target="2")}, "warning"),
+}
+
+
+def test_a_cluster_without_problems() -> None:
+    assert findings(cluster(instances=[vmi("v")], pods=[launcher("v", 8, "a")], migrations=[migration("v", "Succeeded")], budgets=[budget(2, 1)]), 1) == []
+
+
+@pytest.mark.parametrize("name", sorted(IDS))
+def test_each_finding(name: str) -> None:
+    more, level = CASES[name]
+    found = [one for one in findings(cluster(**more), 1) if one.id == name]
+    assert [one.level for one in found] == [level]
+    assert found[0].sentence
+    assert found[0].remedy.endswith(".")
+    others = {one.id for one in findings(cluster(**more), 1)} - {name}
+    # Where there is no room for one VM there is less than the rule asks for; what has no heartbeat at all is also silent.
+    assert others <= {"spare_memory", "heartbeat_stale"}
+
+
+@pytest.mark.parametrize(
+    ("strategy", "level"), [("LiveMigrate", "blocker"), ("External", "blocker"), ("LiveMigrateIfPossible", "warning"), ("None", "warning")]
+)
+def test_what_a_drain_does_to_a_vm_that_cannot_move(strategy: str, level: str) -> None:
+    (found,) = findings(cluster(instances=[vmi("v", strategy, ("False", "HostDeviceNotLiveMigratable"))]), 1)
+    assert found.level == level
+    assert ("never ends" if level == "blocker" else "shuts it down") in found.sentence
+
+
+def test_vms_that_do_not_run_and_nodes_without_vms_are_nobodys_business() -> None:
+    stopped = vmi("v", live=("False", "HostDeviceNotLiveMigratable"))
+    stopped["status"]["phase"] = "Succeeded"
+    control_plane = {"metadata": {"name": "c", "labels": {}, "annotations": {}}, "spec": {"unschedulable": True}, "status": {}}
+    assert findings(cluster(instances=[stopped], nodes=[node("a"), node("b"), control_plane]), 1) == []
+
+
+def test_accepted_by_id_or_by_object() -> None:
+    one = Finding("no_node_fits", "VirtualMachineInstance", "shop", "v", "x", "y")
+    assert one.is_accepted({"no_node_fits"})
+    assert one.is_accepted({"no_node_fits:shop/v"})
+    assert not one.is_accepted({"no_node_fits:shop/w", "not_migratable"})
+    assert [found.id for found in in_order([Finding("tls_disabled", "", "", "", "", ""), one])] == ["no_node_fits", "tls_disabled"]
+
+
+def test_every_id_has_a_severity_and_a_line_in_the_guide() -> None:
+    text = GUIDE.read_text(encoding="utf-8")
+    assert set(IDS.values()) <= set(SEVERITIES)
+    assert [name for name in IDS if f"``{name}``" not in text] == []
+
+
+@pytest.mark.parametrize(("value", "nodes", "away"), [(None, 9, 1), (2, 9, 2), ("3", 9, 3), ("10%", 25, 2), ("10%", 5, 1), ("50%", 9, 4)])
+def test_how_many_nodes_a_pool_lets_be_away(value: t.Any, nodes: int, away: int) -> None:
+    assert allowed_away({"spec": {"maxUnavailable": value}}, nodes) == away
+    assert allowed_away(None, nodes) == 1
+
+
+@given(
+    placed=st.lists(st.tuples(st.integers(0, 4), st.integers(1, 20)), max_size=20), sizes=st.lists(st.integers(200, 500), min_size=5, max_size=5),
+    at_once=st.integers(1, 6),
+)
+def test_spare_memory_is_the_documented_product(placed: list[tuple[int, int]], sizes: list[int], at_once: int) -> None:
+    nodes = [node(f"n{number}", size) for number, size in enumerate(sizes)]
+    pods = [launcher(f"v{number}", gib, f"n{on}") for number, (on, gib) in enumerate(placed)]
+    found = spare_memory(cluster(nodes=nodes, pods=pods).room(), at_once)
+    totals = [sum(gib for on, gib in placed if on == number) for number in range(5)]
+    assert found.needed == at_once * max(totals) * GIB
+    left = sorted(size - total for size, total in zip(sizes, totals, strict=True))
+    assert found.free == sum(left[: max(0, 5 - at_once)]) * GIB
