@@ -10,6 +10,7 @@ import typing as t
 from dataclasses import dataclass
 
 from .._errors import ApiError, Conflict, ConnectionProblem, Gone, ResourceMissing
+from .decoding import loads, without_cycles
 from .resources import SELF_SUBJECT_REVIEWS, SUBJECT_ACCESS_REVIEWS, Resource
 from .transport import BROKEN, JSON, Faulty, Transport, decoded, error_of
 
@@ -102,7 +103,8 @@ class Cluster:
         if field_selector:
             query["fieldSelector"] = field_selector
         try:
-            return self._pages(resource, namespace, query, METADATA_ONLY if metadata_only else JSON, keep)
+            with without_cycles():
+                return self._pages(resource, namespace, query, METADATA_ONLY if metadata_only else JSON, keep)
         except ResourceMissing:
             if missing_ok:
                 return Listing([], "0")
@@ -150,7 +152,7 @@ class Cluster:
             if status >= 400:
                 raise error_of(status, _status(response.read()), f"GET {path} (watch)")
             for line in _lines(response):
-                event = json.loads(line)
+                event = loads(line)
                 if event["type"] == "ERROR":
                     raise error_of(int(event["object"].get("code") or 500), event["object"], f"GET {path} (watch)")
                 yield event["type"], event["object"]

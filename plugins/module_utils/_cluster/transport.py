@@ -16,6 +16,7 @@ import typing as t
 from urllib.parse import urlencode
 
 from .._errors import ApiError, Conflict, ConnectionProblem, Forbidden, Gone, ResourceMissing, VirtError
+from .decoding import loads
 
 try:
     import urllib3
@@ -169,7 +170,7 @@ def decoded(response: t.Any) -> Json:
     finally:
         response.release_conn()
     try:
-        decoded = json.loads(content) if content else {}
+        decoded = loads(content) if content else {}
     except ValueError:
         decoded = {"message": content.decode("utf-8", "replace")[:500].strip()}
     return decoded if isinstance(decoded, dict) else {"items": decoded}

@@ -11,6 +11,7 @@ from collections import Counter
 from .._cluster.resources import MACHINE_CONFIG_POOLS
 from .._errors import OptionError
 from .._options import ArgumentSpec
+from .._placement.room import Room
 from .._plan import Json, Outcome, Plan
 from .._pool import allowed_away
 from .._verb import Context, Options, Verb
@@ -58,11 +59,11 @@ def room_nodes(facts: Facts) -> list[str]:
     return [node["metadata"]["name"] for node in facts.nodes if "kubevirt.io/schedulable" in (node["metadata"].get("labels") or {})]
 
 
-def findings(facts: Facts, at_once: int) -> list[Finding]:
-    """All of them, the gravest first. Pure."""
+def findings(facts: Facts, available: Room, at_once: int) -> list[Finding]:
+    """All of them, the gravest first. Pure. C(available) is the room that the facts leave."""
     found = [
         *settings.check(facts), *virtual_machines.check(facts), *nodes.check(facts), *migrations.check(facts), *budgets.check(facts),
-        *room.check(facts, at_once),
+        *room.check(facts, available, at_once),
     ]
     return in_order(found)
 
@@ -75,11 +76,12 @@ def plan(_observed: Observed, _options: Options) -> Plan:
 def report(observed: Observed, _planned: Plan, options: Options) -> Outcome:
     """The findings, and the verdict: ready when no blocker is left that was not accepted."""
     accepted = frozenset(options["accepted"])
-    described = [one.to_dict(accepted) for one in findings(observed.facts, observed.at_once)]
+    available = observed.facts.room()
+    described = [one.to_dict(accepted) for one in findings(observed.facts, available, observed.at_once)]
     open_ones = [one for one in described if not one["accepted"]]
     by_severity = Counter(one["severity"] for one in open_ones)
     ready = not by_severity[BLOCKER]
-    spare = room.spare_memory(observed.facts.room(), observed.at_once)
+    spare = room.spare_memory(available, observed.at_once)
     numbers = {severity: by_severity[severity] for severity in SEVERITIES}
     summary: Json = {**numbers, "accepted": len(described) - len(open_ones), "vms": len(observed.facts.instances), "nodes": len(room_nodes(observed.facts))}
     text = ", ".join(f"{number} {severity}{'s' if number != 1 else ''}" for severity, number in numbers.items())

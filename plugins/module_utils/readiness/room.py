@@ -43,9 +43,8 @@ def spare_memory(room: Room, at_once: int) -> SpareMemory:
     return SpareMemory(at_once * room.vms.get(largest, 0), sum(free[: max(0, len(free) - at_once)]), largest, at_once)
 
 
-def check(facts: Facts, at_once: int) -> t.Iterator[Finding]:
+def check(facts: Facts, room: Room, at_once: int) -> t.Iterator[Finding]:
     """The rule for the cluster, then each node and each of its VMs that has no place elsewhere."""
-    room = facts.room()
     spare = spare_memory(room, at_once)
     if spare.free < spare.needed:
         yield Finding(

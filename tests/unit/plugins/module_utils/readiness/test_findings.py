@@ -17,7 +17,7 @@ from ansible_collections.okd.virt.plugins.module_utils._placement.demand import 
 from ansible_collections.okd.virt.plugins.module_utils._pool import allowed_away
 from ansible_collections.okd.virt.plugins.module_utils.readiness.facts import Facts
 from ansible_collections.okd.virt.plugins.module_utils.readiness.finding import IDS, SEVERITIES, Finding, in_order
-from ansible_collections.okd.virt.plugins.module_utils.readiness.info import findings
+from ansible_collections.okd.virt.plugins.module_utils.readiness.info import findings as findings_in
 from ansible_collections.okd.virt.plugins.module_utils.readiness.room import spare_memory
 
 Json = dict[str, t.Any]
@@ -71,6 +71,10 @@ def budget(expected: int, wanted: int, reason: str = "") -> Json:
 def cluster(**more: t.Any) -> Facts:
     """Nothing is wrong with it."""
     return Facts(NOW, **{"nodes": [node("a"), node("b")], "kubevirt": kubevirt(), **more})
+
+
+def findings(facts: Facts, at_once: int) -> list[Finding]:
+    return findings_in(facts, facts.room(), at_once)
 
 
 CASES: dict[str, tuple[Json, str]] = {

@@ -1,0 +1,54 @@
+# Copyright: the okd.virt contributors
+# GNU General Public License v3.0 or later (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""From the bytes of an answer to objects, thousands of them in a moment. Private to this collection."""
+
+from __future__ import annotations
+
+import contextlib
+import gc
+import json
+import threading
+import typing as t
+
+try:
+    import orjson
+except ImportError:
+    loads: t.Callable[[bytes], t.Any] = json.loads
+else:
+    loads = orjson.loads
+
+
+class _Pauses:
+    """Several threads may list at once: the first to begin stops Python's collector of cycles, the last to end starts it again."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._under_way = 0
+        self._was_on = False
+
+    def begin(self) -> None:
+        with self._lock:
+            if not self._under_way:
+                self._was_on = gc.isenabled()
+                gc.disable()
+            self._under_way += 1
+
+    def end(self) -> None:
+        with self._lock:
+            self._under_way -= 1
+            if not self._under_way and self._was_on:
+                gc.enable()
+
+
+_PAUSES = _Pauses()
+
+
+@contextlib.contextmanager
+def without_cycles() -> t.Iterator[None]:
+    """While objects are read that hold no cycles: looking for some among millions of parts takes most of the time otherwise."""
+    _PAUSES.begin()
+    try:
+        yield
+    finally:
+        _PAUSES.end()

@@ -1,0 +1,53 @@
+# Copyright: the okd.virt contributors
+# GNU General Public License v3.0 or later (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The collector of cycles is off while anybody lists, and as it was afterwards."""
+
+from __future__ import annotations
+
+import gc
+import threading
+
+import pytest
+
+from ansible_collections.okd.virt.plugins.module_utils._cluster.decoding import loads, without_cycles
+
+
+def test_bytes_become_objects() -> None:
+    assert loads(b'{"a": [1, "\xc3\xa4"]}') == {"a": [1, "\u00e4"]}
+    with pytest.raises(ValueError, match=r"."):
+        loads(b"{")
+
+
+def test_it_is_on_again_after_the_last_of_several() -> None:
+    inside, go = threading.Event(), threading.Event()
+
+    def other() -> None:
+        with without_cycles():
+            inside.set()
+            go.wait(10)
+
+    thread = threading.Thread(target=other)
+    with without_cycles():
+        thread.start()
+        inside.wait(10)
+    assert not gc.isenabled()
+    go.set()
+    thread.join(10)
+    assert gc.isenabled()
+
+
+def test_it_stays_off_for_whom_it_was_off() -> None:
+    gc.disable()
+    try:
+        with without_cycles():
+            pass
+        assert not gc.isenabled()
+    finally:
+        gc.enable()
+
+
+def test_an_error_turns_it_on_again() -> None:
+    with pytest.raises(KeyError), without_cycles():
+        raise KeyError
+    assert gc.isenabled()
