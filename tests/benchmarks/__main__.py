@@ -15,7 +15,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from ..support.paths import BUILD
-from . import audit, drain, engine, scale, verbs
+from . import audit, drain, engine, readiness, scale, verbs
 from .measuring import Entry, write
 
 
@@ -32,6 +32,7 @@ BENCHMARKS = {
     "audit": Benchmark(audit.measure, audit.missed),
     "drain": Benchmark(drain.measure, drain.missed),
     "engine": Benchmark(engine.measure, engine.missed),
+    "readiness": Benchmark(readiness.measure, readiness.missed),
     "scale": Benchmark(scale.measure, scale.missed),
 }
 
