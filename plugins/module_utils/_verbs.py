@@ -17,6 +17,7 @@ VERBS: dict[str, str] = {
     "migrate_role_aggregation": "access.aggregation",
     "migrate_role_binding": "access.bindings",
     "migration_info": "migration.info",
+    "migration_policy": "tuning.policy",
     "node_drain": "drain.verb",
     "operator_update": "update.verb",
     "readiness_info": "readiness.info",

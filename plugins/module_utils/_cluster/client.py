@@ -15,7 +15,7 @@ from .resources import SELF_SUBJECT_REVIEWS, SUBJECT_ACCESS_REVIEWS, Resource
 from .transport import BROKEN, JSON, Faulty, Transport, decoded, error_of
 
 Json = dict[str, t.Any]
-Keep = t.Callable[[Json], Json | None]
+Keep: t.TypeAlias = "t.Callable[[Json], Json | None]"
 FIELD_MANAGER = "okd.virt"
 PAGE = 500
 MERGE_PATCH, JSON_PATCH, APPLY_PATCH = "application/merge-patch+json", "application/json-patch+json", "application/apply-patch+yaml"

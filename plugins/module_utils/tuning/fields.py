@@ -74,9 +74,9 @@ def checked(options: t.Mapping[str, t.Any]) -> dict[str, Value]:
         if value is None:
             continue
         if field.type == "int":
-            _check_number(field, value)
+            check_number(field.option, value)
         elif field.option == "bandwidth_per_migration":
-            _check_bandwidth(value)
+            check_bandwidth(value)
         elif field.option == "network" and not re.fullmatch(r"[a-z0-9]([-a-z0-9.]*[a-z0-9])?", value):
             raise OptionError(
                 f"network is {value!r}, no name of a NetworkAttachmentDefinition. To go back to the network of pods list network in defaults."
@@ -90,16 +90,18 @@ def checked(options: t.Mapping[str, t.Any]) -> dict[str, Value]:
     return wanted
 
 
-def _check_number(field: Field, value: int) -> None:
+def check_number(option: str, value: int) -> None:
+    """Raises OptionError for a number that no setting of that name can have."""
     if value < 0:
-        raise OptionError(f"{field.option} is {value}; it can't be negative.")
-    if value > _LARGEST.get(field.option, _LARGEST_OTHER):
-        raise OptionError(f"{field.option} is {value}; it is too large.")
-    if value == 0 and field.option in _LARGEST:
-        raise OptionError(f"{field.option} is 0, with which no migration would ever start; HyperConverged takes it all the same. Give 1 at least.")
+        raise OptionError(f"{option} is {value}; it can't be negative.")
+    if value > _LARGEST.get(option, _LARGEST_OTHER):
+        raise OptionError(f"{option} is {value}; it is too large.")
+    if value == 0 and option in _LARGEST:
+        raise OptionError(f"{option} is 0, with which no migration would ever start; HyperConverged takes it all the same. Give 1 at least.")
 
 
-def _check_bandwidth(value: str) -> None:
+def check_bandwidth(value: str) -> None:
+    """Raises OptionError for what is no quantity, or one that KubeVirt would round to unlimited."""
     if not _QUANTITY.match(value):
         raise OptionError(f"bandwidth_per_migration is {value!r}, no quantity such as 64Mi or 1Gi (bytes per second; 0 is unlimited).")
     size = quantity(value)

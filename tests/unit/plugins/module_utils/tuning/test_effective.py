@@ -68,8 +68,8 @@ def test_what_holds_is_what_kubevirt_has() -> None:
     ("allowPostCopy", None, False, True), ("allowPostCopy", True, None, False),
 ])
 def test_values_that_mean_the_same(key: str, one: t.Any, other: t.Any, alike: bool) -> None:
-    assert same(key, one, other) is alike
-    assert same(key, other, one) is alike
+    for first, second in ((one, other), (other, one)):
+        assert same(key, first, second) is alike
 
 
 @pytest.mark.parametrize(("values", "word"), [
