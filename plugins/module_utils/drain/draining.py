@@ -8,7 +8,7 @@ from __future__ import annotations
 import time
 from dataclasses import dataclass, field
 
-from .._errors import VirtError
+from .._errors import PreconditionFailed, VirtError
 from .._plan import Change, Json, Outcome
 from .._verb import Context
 from . import claiming, claims
@@ -53,9 +53,11 @@ class Draining:
     observed: Observed
     changes: list[Change] = field(default_factory=list)
     ended: list[Ended] = field(default_factory=list)
+    refused: dict[str, PreconditionFailed] = field(default_factory=dict)
+    """Nodes that somebody else has taken since the plan was made."""
 
     def run(self) -> Outcome:
-        """Drain them all. Raises DrainIncomplete for those that can't be emptied, PreconditionFailed for one that somebody else has."""
+        """Drain them all. Raises DrainIncomplete for those that can't be emptied, PreconditionFailed when somebody else has the first."""
         deadline = self.context.deadline(self.request.deadline)
         waiting = [name_of(node) for node in self.observed.nodes]
         own = claims.mine(self.observed.user)
@@ -73,7 +75,15 @@ class Draining:
         return self._outcome(self.context.cluster.requests - began)
 
     def _begin(self, drainer: Drainer, name: str, own: claims.Claim, deadline: float) -> None:
-        claim, change = claiming.take(self.context.cluster, name, own, self.request.take_over, self.context.listener, deadline)
+        try:
+            claim, change = claiming.take(self.context.cluster, name, own, self.request.take_over, self.context.listener, deadline)
+        except PreconditionFailed as error:
+            if not self.ended and not drainer.active:
+                raise
+            # What was done to other nodes is not to be lost.
+            self.refused[name] = error
+            self.context.listener.event(f"{name}: not begun. {error.message}", node=name, code="held")
+            return
         if change is not None:
             self.changes.append(change)
             self.context.listener.event(f"{name}: cordoned", node=name)
@@ -107,7 +117,7 @@ class Draining:
         nodes = [one.to_dict() for one in self.ended]
         begun = {one["name"] for one in nodes}
         nodes += [
-            {"name": name_of(node), "state": "not_begun", "code": "deadline", "cordoned": is_cordoned(node)}
+            {"name": name_of(node), "state": "not_begun", "code": "held" if name_of(node) in self.refused else "deadline", "cordoned": is_cordoned(node)}
             for node in self.observed.nodes if name_of(node) not in begun
         ]
         moved = sum(len(one.get("moved", ())) for one in nodes)
@@ -135,7 +145,8 @@ class Draining:
         for one in bad:
             ended = next((found for found in self.ended if found.drain.name == one["name"]), None)
             if ended is None:
-                parts.append(f"Node {one['name']} was not begun")
+                refusal = self.refused.get(one["name"])
+                parts.append(f"Node {one['name']} was not begun{': ' + refusal.message if refusal else '.'}")
                 continue
             pending = one["pending"]
             shown = "; ".join(f"{entry['namespace']}/{entry['name']}: {entry['reason']} (since {entry['since']})" for entry in pending[:_LISTED])
