@@ -37,8 +37,8 @@ requirements:
   - kubernetes >= 28.1.0
 notes:
   - Rules needed - C(list) on C(nodes), C(pods), C(poddisruptionbudgets.policy), C(virtualmachineinstances.kubevirt.io),
-    C(virtualmachineinstancemigrations.kubevirt.io) and C(kubevirts.kubevirt.io); without O(nodes_at_once) also C(get) on
-    C(machineconfigpools.machineconfiguration.openshift.io).
+    C(virtualmachineinstancemigrations.kubevirt.io), C(kubevirts.kubevirt.io) and C(migrationpolicies.migrations.kubevirt.io), and on C(namespaces) where
+    there are policies; without O(nodes_at_once) also C(get) on C(machineconfigpools.machineconfiguration.openshift.io).
   - Affinity between pods and huge pages are not judged, nor is how much a VM writes to its memory.
 seealso:
   - module: okd.virt.node_drain

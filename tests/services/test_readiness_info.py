@@ -85,7 +85,7 @@ def test_exactly_what_is_planted_in_few_requests(lab: Site) -> None:
     assert not outcome.result["ready"]
     assert outcome.msg == "Not ready: 3 blockers, 2 warnings, 2 notes, 0 accepted."
     assert len(outcome.lines) == len(PLANTED)
-    assert lab.verbs.requests <= 7
+    assert lab.verbs.requests <= 8
     launchers = [pod for pod in lab.api.items(PODS) if (pod["metadata"].get("labels") or {}).get("kubevirt.io") == "virt-launcher"]
     assert outcome.summary["vms"] == len(launchers)
 
@@ -160,6 +160,20 @@ def test_a_network_for_migrations(lab: Site) -> None:
     lab.verbs("live_migration_config", defaults=["network"])
     lab.api.expect(200, "DELETE", f"{NETWORKS}/fast")
     lab.becomes(PLANTED)
+
+
+def test_policies_for_nobody_and_without_an_order(lab: Site) -> None:
+    shop = {"kubernetes.io/metadata.name": "shop"}
+    lab.verbs("migration_policy", name="nobody", namespace_selector={"there": "is-none"}, allow_auto_converge=True)
+    lab.becomes(planted(policy_selects_nothing="nobody"))
+    for name in ("nobody", "second"):
+        lab.verbs("migration_policy", name=name, namespace_selector=shop, allow_auto_converge=True)
+    lab.becomes(planted(policies_tie="second"))
+    more = {"kubevirt.io/vm": "vm-1"}
+    lab.verbs("migration_policy", name="second", namespace_selector=shop, virtual_machine_instance_selector=more, allow_auto_converge=True)
+    lab.becomes(PLANTED)
+    for name in ("nobody", "second"):
+        lab.verbs("migration_policy", name=name, state="absent")
 
 
 def test_budgets_that_never_open(lab: Site) -> None:

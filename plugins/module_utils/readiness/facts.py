@@ -12,6 +12,8 @@ from dataclasses import dataclass, field
 from .._cluster.client import Cluster
 from .._cluster.resources import (
     KUBEVIRTS,
+    MIGRATION_POLICIES,
+    NAMESPACES,
     NODES,
     POD_DISRUPTION_BUDGETS,
     PODS,
@@ -26,7 +28,10 @@ _OF_INSTANCE = ("phase", "nodeName", "conditions", "evacuationNodeName", "migrat
 
 @dataclass
 class Facts:
-    """C(moment) is now. C(instances) and C(migrations) are cut down to what is looked at; C(kubevirt) is None without one."""
+    """C(moment) is now. C(instances) and C(migrations) are cut down to what is looked at; C(kubevirt) is None without one.
+
+    C(namespaces) has their labels, read only where there are policies.
+    """
 
     moment: datetime.datetime
     nodes: list[Json] = field(default_factory=list)
@@ -35,6 +40,8 @@ class Facts:
     migrations: list[Json] = field(default_factory=list)
     budgets: list[Json] = field(default_factory=list)
     kubevirt: Json | None = None
+    policies: list[Json] = field(default_factory=list)
+    namespaces: dict[str, dict[str, str]] = field(default_factory=dict)
 
     def room(self) -> Room:
         return room_of(self.nodes, self.pods)
@@ -49,6 +56,9 @@ def read(cluster: Cluster) -> Facts:
     found.pods = cluster.list(PODS, keep=keep).items
     found.budgets = cluster.list(POD_DISRUPTION_BUDGETS, keep=_budget).items
     found.kubevirt = next(iter(cluster.list(KUBEVIRTS).items), None)
+    found.policies = cluster.list(MIGRATION_POLICIES, missing_ok=True).items
+    if found.policies:
+        found.namespaces = {one["metadata"]["name"]: one["metadata"].get("labels") or {} for one in cluster.list(NAMESPACES, metadata_only=True).items}
     return found
 
 

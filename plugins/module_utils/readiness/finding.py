@@ -30,6 +30,8 @@ IDS = {
     "node_not_ready": WARNING,
     "node_not_schedulable_for_vms": WARNING,
     "not_migratable": BLOCKER,
+    "policies_tie": WARNING,
+    "policy_selects_nothing": NOTE,
     "spare_memory": WARNING,
     "storage_not_shared": BLOCKER,
     "target_cpu_missing": BLOCKER,

@@ -15,7 +15,7 @@ from .._placement.room import Room
 from .._plan import Json, Outcome, Plan
 from .._pool import allowed_away
 from .._verb import Context, Options, Verb
-from . import budgets, migrations, nodes, room, settings, virtual_machines
+from . import budgets, migrations, nodes, policies, room, settings, virtual_machines
 from .facts import Facts, read
 from .finding import BLOCKER, IDS, SEVERITIES, Finding, in_order
 
@@ -63,7 +63,7 @@ def findings(facts: Facts, available: Room, at_once: int) -> list[Finding]:
     """All of them, the gravest first. Pure. C(available) is the room that the facts leave."""
     found = [
         *settings.check(facts), *virtual_machines.check(facts), *nodes.check(facts), *migrations.check(facts), *budgets.check(facts),
-        *room.check(facts, available, at_once),
+        *policies.check(facts), *room.check(facts, available, at_once),
     ]
     return in_order(found)
 

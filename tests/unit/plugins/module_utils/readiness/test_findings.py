@@ -68,6 +68,10 @@ def budget(expected: int, wanted: int, reason: str = "") -> Json:
     return {"metadata": {"name": "keep", "namespace": "shop"}, "spec": {}, "status": status}
 
 
+def policy(name: str, **labels: str) -> Json:
+    return {"metadata": {"name": name}, "spec": {"selectors": {"virtualMachineInstanceSelector": labels}}}
+
+
 def cluster(**more: t.Any) -> Facts:
     """Nothing is wrong with it."""
     return Facts(NOW, **{"nodes": [node("a"), node("b")], "kubevirt": kubevirt(), **more})
@@ -100,6 +104,8 @@ CASES: dict[str, tuple[Json, str]] = {
         {"nodes": [node("a"), {**node("b"), "metadata": {"name": "b", "labels": {"kubevirt.io/schedulable": "false"}}}]}, "warning",
     ),
     "not_migratable": ({"instances": [vmi("v", live=("False", "HostDeviceNotLiveMigratable"))]}, "blocker"),
+    "policies_tie": ({"instances": [vmi("v", labels={"a": "b"})], "policies": [policy("p", a="b"), policy("q", a="b")]}, "warning"),
+    "policy_selects_nothing": ({"instances": [vmi("v")], "policies": [policy("p", a="b")]}, "note"),
     "spare_memory": ({"nodes": [node("a", 60), node("b", 16), node("c", 16)], "pods": [launcher("v", 50, "a")]}, "warning"),
     "storage_not_shared": ({"instances": [vmi("v", live=("False", "DisksNotLiveMigratable"))]}, "blocker"),
     "target_cpu_missing": ({"nodes": [node("a"), node("b", model="Skylake")], "instances": [vmi("v")], "pods": [launcher("v", 1, "a")]}, "blocker"),
