@@ -117,6 +117,7 @@ async def test_a_lost_node_its_pods_elsewhere_and_its_return(engine: Engine) -> 
     pod = first["metadata"]["name"]
 
     moments: dict[str, float] = {}
+    heard = asyncio.Event()
 
     async def follow() -> None:
         async for event in engine.admin.watch(PODS, "default", field_selector=f"metadata.name={pod}"):
@@ -124,6 +125,7 @@ async def test_a_lost_node_its_pods_elsewhere_and_its_return(engine: Engine) -> 
                 moments.setdefault("unready", engine.clock.monotonic())
             if event.object["metadata"].get("deletionTimestamp"):
                 moments.setdefault("evicted", engine.clock.monotonic())
+                heard.set()
             if event.type == "DELETED":
                 moments["gone"] = engine.clock.monotonic()
                 return
@@ -135,6 +137,8 @@ async def test_a_lost_node_its_pods_elsewhere_and_its_return(engine: Engine) -> 
     found = await _until(engine, NODES, name, lambda one: _ready(one) == "Unknown" and len(_taints(one)) == 2)
     assert _taints(found) == [("unreachable", "NoSchedule"), ("unreachable", "NoExecute")]
     await _until(engine, PODS, pod, lambda one: one["metadata"].get("deletionTimestamp"))
+    # The other watch may hear of it a little later.
+    await asyncio.wait_for(heard.wait(), 10)
     assert 40 <= moments["unready"] - lost < 41
     assert 339 <= moments["evicted"] - lost < 342
     evicted = await engine.admin.get(PODS, pod, "default")
