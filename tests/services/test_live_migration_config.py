@@ -136,14 +136,25 @@ def test_bandwidth_has_the_verdict_of_the_schema(cluster: Cluster, value: str, t
 
 
 def test_what_the_webhook_refuses_is_said_in_its_words(cluster: Cluster) -> None:
-    """A broken patch of the KubeVirt makes every change of the HyperConverged fail."""
-    broken = [{"op": "replace", "path": "/spec/nowhere/at/all", "value": 1}]
-    answer = cluster.api.request("PATCH", HCO, {"metadata": {"annotations": {JSON_PATCH: json.dumps(broken)}}}, content_type=MERGE_PATCH)
-    assert answer.status != 200
-    verdict = cluster.api.request(
-        "PATCH", f"{HCO}?dryRun=All", {"spec": {"liveMigrationConfig": {"parallelMigrationsPerCluster": -1}}}, content_type=MERGE_PATCH
-    )
-    assert verdict.status >= 400
+    """The webhook tries what would become of the KubeVirt: here a patch that holds only as long as a time-out is what it was."""
+    guard = [{"op": "test", "path": "/spec/configuration/migrations/progressTimeout", "value": 150}]
+    cluster.patch(HCO, {"metadata": {"annotations": {JSON_PATCH: json.dumps(guard)}}})
+    words = cluster.api.request("PATCH", f"{HCO}?dryRun=All", {"spec": {"liveMigrationConfig": {"progressTimeout": 300}}}, content_type=MERGE_PATCH)
+    assert words.status == 403
+    before = cluster.configured
+    error = cluster.fails(progress_timeout=300)
+    assert isinstance(error, ApiError)
+    assert words.body["message"] in error.message
+    assert "validate-hco" in error.message
+    assert cluster.configured == before
+    error = cluster.fails(state="temporary", progress_timeout=300)
+    assert isinstance(error, ApiError)
+    assert RECORD not in cluster.hyperconverged["metadata"]["annotations"]
+
+
+def test_a_limit_that_the_server_refuses_is_refused_before(cluster: Cluster) -> None:
+    asked = {"spec": {"liveMigrationConfig": {"parallelMigrationsPerCluster": -1}}}
+    assert cluster.api.request("PATCH", f"{HCO}?dryRun=All", asked, content_type=MERGE_PATCH).status >= 400
     assert isinstance(cluster.fails(parallel_migrations_per_cluster=-1), OptionError)
 
 

@@ -299,6 +299,34 @@ def test_the_same_user_waits_for_the_own_lease(lab: Lab, monkeypatch: pytest.Mon
     lab.give_back(node)
 
 
+def test_a_later_node_that_somebody_takes_meanwhile_does_not_lose_what_was_done(lab: Lab) -> None:
+    first = lab.fullest()
+    second = next(name for name in ("node02", "node04") if name != first)
+    slow = lab.vms(first)
+    for vm in slow:
+        lab.annotate(vm, copy_seconds="300")
+    caught: list[VirtError] = []
+    worker = threading.Thread(target=lambda: caught.append(lab.fails(first, names=[first, second], on_unmigratable="skip")))
+    worker.start()
+    try:
+        eventually(lambda: any((one.get("status") or {}).get("phase") == "Running" for one in lab.unfinished()))
+        # Renewed in the future: its lease outlives the first node's drain.
+        lab.claim(second, a_claim("olga", age=-300), cordoned=False)
+        for vm in slow:
+            lab.annotate(vm, copy_seconds="20")
+        worker.join(100)
+        assert not worker.is_alive()
+        (error,) = caught
+        assert {one["name"]: (one["state"], one["code"]) for one in error.details["nodes"]} == {first: ("drained", ""), second: ("not_begun", "held")}
+        assert "olga" in error.message
+        assert error.details["summary"]["drained"] == 1
+        assert error.details["summary"]["vms_moved"] > 0
+        assert not lab.cordoned(second)
+    finally:
+        for node in (first, second):
+            lab.give_back(node)
+
+
 def test_what_hangs_is_named_at_the_deadline_and_can_be_cancelled(lab: Lab) -> None:
     node, before = lab.fullest(), lab.vms()
     vm = lab.movable(node)

@@ -80,6 +80,12 @@ def on_model(demand: Demand, labels: t.Mapping[str, str]) -> Demand:
     return demand if named else replace(demand, model=model_of(labels))
 
 
+def runs_cpu(demand: Demand, labels: t.Mapping[str, str]) -> bool:
+    """Whether a node with these labels runs the CPU that a pod asks for, by host-model or by name."""
+    named = {key: value for key, value in demand.selector.items() if key.startswith(_NAMED_MODEL)}
+    return named.items() <= labels.items() and (not demand.model or labels.get(RUNS_MODEL + demand.model) == "true")
+
+
 def model_of(labels: t.Mapping[str, str]) -> str:
     """The CPU model that host-model means on a node with these labels."""
     return next((key.removeprefix(HOST_MODEL) for key in sorted(labels) if key.startswith(HOST_MODEL)), "")

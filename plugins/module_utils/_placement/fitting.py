@@ -8,13 +8,12 @@ from __future__ import annotations
 import typing as t
 from dataclasses import dataclass, field
 
-from .demand import Demand
+from .demand import Demand, runs_cpu
 from .node_info import NodeInfo, why_never, why_not_now
 
 Json = dict[str, t.Any]
 _NAMED = 5
 """Nodes that are named for each reason; the others are counted."""
-_OTHER_CPU = "it can't run CPU model"
 
 
 @dataclass(frozen=True)
@@ -24,19 +23,25 @@ class Fit:
     target: str = ""
     nodes: tuple[str, ...] = ()
     why_not: t.Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    cpu_somewhere: bool = True
+    """Whether any of these nodes runs the CPU model, room or not."""
 
     @property
     def code(self) -> str:
         """Why no node takes it, in one word; empty when one does."""
         if self.nodes:
             return ""
-        return "target_cpu_missing" if self.why_not and all(reason.startswith(_OTHER_CPU) for reason in self.why_not) else "no_node_fits"
+        return "no_node_fits" if self.cpu_somewhere else "target_cpu_missing"
+
+    def reasons(self) -> list[tuple[str, tuple[str, ...]]]:
+        """Those of most nodes first."""
+        return sorted(self.why_not.items(), key=lambda one: (-len(one[1]), one[0]))
 
     def sentence(self) -> str:
         """For people: on how many nodes it fits, and what is wrong with the others."""
         others = sum(len(names) for names in self.why_not.values())
         total = len(self.nodes) + others
-        why = ", ".join(f"{reason} ({some(names)})" for reason, names in sorted(self.why_not.items(), key=lambda one: (-len(one[1]), one[0])))
+        why = ", ".join(f"{reason} ({some(names)})" for reason, names in self.reasons())
         where = f"it fits {len(self.nodes)} of {total} other nodes" if total else "there is no other node"
         return f"{where}{'; not: ' + why if why else ''}"
 
@@ -44,10 +49,7 @@ class Fit:
         """At most a few nodes are named for each reason."""
         return {
             "target": self.target or None, "fits": len(self.nodes), "nodes": list(self.nodes[:_NAMED]),
-            "why_not": [
-                {"reason": reason, "number": len(names), "nodes": list(names[:_NAMED])}
-                for reason, names in sorted(self.why_not.items(), key=lambda one: (-len(one[1]), one[0]))
-            ],
+            "why_not": [{"reason": reason, "number": len(names), "nodes": list(names[:_NAMED])} for reason, names in self.reasons()],
         }
 
 
@@ -64,7 +66,8 @@ def fit(demand: Demand, nodes: t.Sequence[NodeInfo], target: str, never: dict[t.
             against.setdefault(reason, []).append(node.name)
         else:
             fitting.append(node.name)
-    return Fit(target, tuple(sorted(fitting)), {reason: tuple(sorted(names)) for reason, names in against.items()})
+    cpu = not nodes or any(runs_cpu(demand, node.labels) for node in nodes)
+    return Fit(target, tuple(sorted(fitting)), {reason: tuple(sorted(names)) for reason, names in against.items()}, cpu)
 
 
 def some(names: t.Sequence[str]) -> str:

@@ -41,6 +41,10 @@ class Room:
     infos: dict[str, NodeInfo] = field(default_factory=dict)
     models: dict[str, str] = field(default_factory=dict)
 
+    def recommended(self, at_once: int) -> int:
+        """Spare memory by the documented rule: nodes that are drained at once, times the highest total of VM memory requests on a node."""
+        return at_once * max(self.vms.values(), default=0)
+
     def fits(self, leaving: t.Collection[str], among: t.Collection[str], slack: float = 1.0) -> bool:
         """Whether so many times all VMs of the leaving nodes have room on the others, as far as memory and CPU models go."""
         others = [name for name in among if name not in leaving]

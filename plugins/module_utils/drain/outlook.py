@@ -46,21 +46,24 @@ class Outlook:
         return found
 
 
-def outlook(nodes: t.Sequence[Json], pods: t.Sequence[Json], leaving: t.Sequence[Json], drained: t.Collection[str], at_once: int) -> Outlook:
+def outlook(
+    nodes: t.Sequence[Json], pods: t.Sequence[Json], leaving: t.Sequence[Json], restarted: t.Sequence[Json], drained: t.Collection[str], at_once: int,
+) -> Outlook:
     """What the cluster has for the launcher pods that leave.
 
-    C(pods) are those of all nodes as room.keep leaves them, C(leaving) whole launcher pods, C(drained) the names of the nodes that are emptied.
-    Source of the rule: OKD documentation, modules/virt-live-migration-requirements.adoc.
+    C(pods) are those of all nodes as room.keep leaves them, C(leaving) and C(restarted) whole launcher pods, C(drained) the names of the
+    nodes that are emptied.
+    One that is stopped and started again takes the CPU model of the node that it comes to; the others need the one that they have.
     """
     room = room_of(nodes, pods)
-    demands = {_key(pod): _demand(pod, room) for pod in leaving if is_launcher(pod)}
+    demands = {_key(pod): _demand(pod, room) for pod in leaving if is_launcher(pod)} | {_key(pod): demand_of(pod) for pod in restarted}
     staying = [info for name, info in room.infos.items() if name not in drained]
     places = place(demands.values(), staying).places
     never: dict[t.Hashable, dict[str, str]] = {}
     fits = {key: fit(demand, staying, places.get(key, ""), never) for key, demand in demands.items()}
     before = sum(size for name, size in room.free.items() if name not in drained)
     needed = sum(demand.memory for demand in demands.values())
-    return Outlook(fits, before, before - needed, min(at_once, len(drained)) * max(room.vms.values(), default=0))
+    return Outlook(fits, before, before - needed, room.recommended(min(at_once, len(drained))))
 
 
 def expected(memories: t.Sequence[int], limits: Limits, nodes_at_once: int) -> Json:

@@ -96,8 +96,9 @@ def _outlook(standing: t.Mapping[str, list[_Pod]], observed: Observed, request: 
     """Where the VMs fit that are still to move; None when other nodes were not read."""
     if observed.cluster is None:
         return None
-    leaving = [one.standing.pod for pods in standing.values() for one in pods if one.current is None and one.standing.fate.way in (Way.MIGRATE, Way.RESTART)]
-    return outlook(observed.cluster.nodes, observed.cluster.pods, leaving, standing.keys(), request.max_parallel)
+    still = [one.standing for pods in standing.values() for one in pods if one.current is None]
+    leaving, restarted = ([one.pod for one in still if one.fate.way is way] for way in (Way.MIGRATE, Way.RESTART))
+    return outlook(observed.cluster.nodes, observed.cluster.pods, leaving, restarted, standing.keys(), request.max_parallel)
 
 
 def _of_node(node: Json, pods: list[_Pod], observed: Observed, request: Request, found: Outlook | None) -> tuple[list[Change], Json, list[Json]]:

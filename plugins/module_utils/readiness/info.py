@@ -50,13 +50,8 @@ def observe(context: Context) -> Observed:
     facts = read(context.cluster)
     if at_once is None:
         pool = context.cluster.get(MACHINE_CONFIG_POOLS, options["machine_config_pool"])
-        at_once = allowed_away(pool, len(room_nodes(facts)))
+        at_once = allowed_away(pool, len(nodes.with_virt_handler(facts)))
     return Observed(facts, at_once)
-
-
-def room_nodes(facts: Facts) -> list[str]:
-    """The nodes on which virt-handler runs."""
-    return [node["metadata"]["name"] for node in facts.nodes if "kubevirt.io/schedulable" in (node["metadata"].get("labels") or {})]
 
 
 def findings(facts: Facts, available: Room, at_once: int) -> list[Finding]:
@@ -83,7 +78,8 @@ def report(observed: Observed, _planned: Plan, options: Options) -> Outcome:
     ready = not by_severity[BLOCKER]
     spare = room.spare_memory(available, observed.at_once)
     numbers = {severity: by_severity[severity] for severity in SEVERITIES}
-    summary: Json = {**numbers, "accepted": len(described) - len(open_ones), "vms": len(observed.facts.instances), "nodes": len(room_nodes(observed.facts))}
+    there = nodes.with_virt_handler(observed.facts)
+    summary: Json = {**numbers, "accepted": len(described) - len(open_ones), "vms": len(observed.facts.instances), "nodes": len(there)}
     text = ", ".join(f"{number} {severity}{'s' if number != 1 else ''}" for severity, number in numbers.items())
     outcome = Outcome(False, f"{'Ready' if ready else 'Not ready'}: {text}, {summary['accepted']} accepted.", summary=summary)
     outcome.result = {"ready": ready, "findings": described, "spare_memory": spare.to_dict(), "unused_acceptances": _unused(accepted, described)}

@@ -19,6 +19,11 @@ _SCHEDULABLE, _HEARTBEAT = "kubevirt.io/schedulable", "kubevirt.io/heartbeat"
 _LONGEST_SILENCE = 300.0
 
 
+def with_virt_handler(facts: Facts) -> list[str]:
+    """The nodes on which virt-handler runs, or ran."""
+    return [node["metadata"]["name"] for node in facts.nodes if _SCHEDULABLE in (node["metadata"].get("labels") or {})]
+
+
 def check(facts: Facts) -> t.Iterator[Finding]:
     """Every node on which virt-handler runs, or ran."""
     beats = {node["metadata"]["name"]: moment((node["metadata"].get("annotations") or {}).get(_HEARTBEAT)) for node in facts.nodes}

@@ -40,7 +40,7 @@ def spare_memory(room: Room, at_once: int) -> SpareMemory:
     """Nodes that are drained at once, times the highest total of VM memory requests on a node. Nodes that are away are no room for others."""
     largest = max(room.vms, key=lambda name: (room.vms[name], name), default="")
     free = sorted(room.free.values())
-    return SpareMemory(at_once * room.vms.get(largest, 0), sum(free[: max(0, len(free) - at_once)]), largest, at_once)
+    return SpareMemory(room.recommended(at_once), sum(free[: max(0, len(free) - at_once)]), largest, at_once)
 
 
 def check(facts: Facts, room: Room, at_once: int) -> t.Iterator[Finding]:

@@ -10,7 +10,7 @@ import typing as t
 from dataclasses import dataclass, field
 
 from .._cluster.resources import MIGRATION_POLICIES, NAMESPACES, VIRTUAL_MACHINE_INSTANCES
-from .._errors import Forbidden, OptionError, PreconditionFailed
+from .._errors import Forbidden, OptionError
 from .._migrations.policies import matches
 from .._options import ArgumentSpec
 from .._plan import Change, Json, Outcome, Plan
@@ -169,15 +169,12 @@ def apply(context: Context, observed: Observed, planned: Plan) -> Outcome:
         elif change.verb == "delete":
             context.cluster.delete(MIGRATION_POLICIES, change.name)
         else:
-            _replace(context, observed, change)
+            _replace(context, t.cast(Json, observed.policy(change.name)), change)
         context.listener.event(f"{change.object_name}: {change.verb}, {change.reason}")
     return _outcome(planned, context.options)
 
 
-def _replace(context: Context, observed: Observed, change: Change) -> None:
-    now = observed.policy(change.name)
-    if now is None:
-        raise PreconditionFailed(f"MigrationPolicy {change.name} is gone.", name=change.name)
+def _replace(context: Context, now: Json, change: Change) -> None:
     wanted = (change.after or {})["spec"]
     gone = dict.fromkeys(key for key in _FIELDS.values() if key in now["spec"] and key not in wanted)
     selectors = {}

@@ -42,7 +42,7 @@ def vm(name: str, gib: int = 1, on: str = NODE) -> Json:
 
 def looks(nodes: list[Json], pods: list[Json], at_once: int = 1) -> Outlook:
     leaving = [pod for pod in pods if pod["spec"]["nodeName"] == NODE]
-    return outlook(nodes, [kept for pod in pods if (kept := room.keep(pod))], leaving, [NODE], at_once)
+    return outlook(nodes, [kept for pod in pods if (kept := room.keep(pod))], leaving, [], [NODE], at_once)
 
 
 def observed(nodes: list[Json], pods: list[Json]) -> Observed:
@@ -70,6 +70,8 @@ def test_each_vm_with_the_nodes_that_have_room_and_the_others_by_reason() -> Non
 
 @pytest.mark.parametrize(("others", "code"), [
     ([node("b", model="Skylake"), node("c", model="Skylake")], "target_cpu_missing"),
+    ([node("b", model="Skylake"), node("c", model="Skylake", taints=[{"key": "control-plane", "effect": "NoSchedule"}])], "target_cpu_missing"),
+    ([node("b", model="Skylake"), node("c", unschedulable=True)], "no_node_fits"),
     ([node("b", model="Skylake"), node("c", 2)], "no_node_fits"),
     ([], "no_node_fits"),
 ])
@@ -82,6 +84,13 @@ def test_a_vm_that_no_node_takes_refuses_the_drain_unless_it_is_to_be_tried(othe
     planned = make_plan(found, Request(require_room=False))
     assert [(one["way"], one["code"]) for one in planned.facts["nodes"][0]["pods"]] == [("migrate", code)]
     assert [change.kind for change in planned.changes] == ["Node", "VirtualMachineInstanceMigration"]
+
+
+def test_a_vm_that_is_started_again_takes_the_cpu_that_it_finds() -> None:
+    found = observed([node(NODE), node("b", model="Skylake")], [vm("stuck", 4)])
+    found.vmis["shop", "stuck"] = vmi("stuck", migratable=False)
+    (entry,) = make_plan(found, Request(on_unmigratable="stop_and_restart")).facts["nodes"][0]["pods"]
+    assert (entry["way"], entry["fit"]["target"]) == ("restart", "b")
 
 
 def test_vms_that_fit_one_by_one_but_not_together_are_a_warning() -> None:
