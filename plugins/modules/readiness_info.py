@@ -115,6 +115,11 @@ findings:
       type: str
       returned: always
       sample: Put its disks on storage that several nodes can write (PersistentVolumeClaims with ReadWriteMany).
+    text:
+      description: The object, the sentence and the remedy in one line.
+      type: str
+      returned: always
+      sample: "VirtualMachineInstance legacy/vm-1: it can't live-migrate (DisksNotLiveMigratable: ...). Put its disks on storage that ..."
     accepted:
       description: Whether O(accepted) names it.
       type: bool

@@ -85,6 +85,8 @@ def test_exactly_what_is_planted_in_few_requests(lab: Site) -> None:
     assert not outcome.result["ready"]
     assert outcome.msg == "Not ready: 3 blockers, 2 warnings, 2 notes, 0 accepted."
     assert len(outcome.lines) == len(PLANTED)
+    for _severity, name, where in PLANTED:
+        assert [line for line in outcome.lines if f" {name} " in line and f" {where}: " in line]
     assert lab.verbs.requests <= 8
     launchers = [pod for pod in lab.api.items(PODS) if (pod["metadata"].get("labels") or {}).get("kubevirt.io") == "virt-launcher"]
     assert outcome.summary["vms"] == len(launchers)

@@ -71,7 +71,8 @@ class Finding:
     def to_dict(self, accepted: t.Container[str]) -> Json:
         return {
             "id": self.id, "severity": self.level, "kind": self.kind, "namespace": self.namespace, "name": self.name, "sentence": self.sentence,
-            "remedy": self.remedy, "accepted": self.is_accepted(accepted), "data": self.data,
+            "remedy": self.remedy, "text": f"{self.kind} {self.object_name}: {self.sentence}. {self.remedy}", "accepted": self.is_accepted(accepted),
+            "data": self.data,
         }
 
 

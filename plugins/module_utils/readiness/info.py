@@ -94,9 +94,8 @@ def _unused(accepted: t.Iterable[str], described: t.Sequence[Json]) -> list[str]
 
 
 def _line(one: Json) -> str:
-    where = "/".join(filter(None, (one["namespace"], one["name"])))
     mark = "accepted" if one["accepted"] else one["severity"]
-    return f"{mark:<8} {one['id']:<24} {one['kind']} {where}: {one['sentence']}. {one['remedy']}"
+    return f"{mark:<8} {one['id']:<24} {one['text']}"
 
 
 def apply(_context: Context, observed: Observed, planned: Plan) -> Outcome:
