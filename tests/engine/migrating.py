@@ -70,6 +70,15 @@ class Migrating:
     async def delete(self, migration: str) -> None:
         await self.engine.admin.delete(VMIMS, migration, self.namespace)
 
+    async def evict(self, pod: str) -> StatusError | None:
+        """Ask for the eviction of a pod; what was said against it."""
+        body: Object = {"apiVersion": "policy/v1", "kind": "Eviction", "metadata": {"name": pod, "namespace": self.namespace}}
+        try:
+            await self.engine.admin.create(PODS, body, self.namespace, "eviction", pod)
+        except StatusError as error:
+            return error
+        return None
+
     async def get(self, migration: str) -> Object:
         return await self.engine.admin.get(VMIMS, migration, self.namespace)
 

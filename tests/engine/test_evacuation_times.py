@@ -4,6 +4,7 @@
 """When evacuations begin: how long slots stand empty and how long failures are waited for, as recorded and on the engine."""
 from __future__ import annotations
 
+import asyncio
 import itertools
 import json
 import time
@@ -11,6 +12,8 @@ import typing as t
 from pathlib import Path
 
 import pytest
+
+from ansible_collections.okd.virt.plugins.plugin_utils.engine.interface import DEPLOYMENTS, PODS
 
 from ..support.node_agent import Script
 from .migrating import FINAL, Migrating
@@ -20,6 +23,8 @@ Begin = t.Callable[..., t.AsyncContextManager[Migrating]]
 Times = list[dict[str, t.Any]]
 """Migrations: `instance`, and `seconds` by phase."""
 LOOK = 5.0
+LATE = 0.6
+"""Seconds by which the answers to requests that are sent at once may differ: some wait for migrations that are made meanwhile."""
 
 
 def recorded(version: str, what: str) -> Times:
@@ -87,6 +92,24 @@ async def test_six_machines_leave_a_node_two_at_a_time_with_slots_empty_in_betwe
     last = max(ended(one["seconds"]) for one in times)
     one = min(ended(one["seconds"]) - one["seconds"]["Scheduling"] for one in times)
     assert 3 * one <= last - first < 3 * one + 2 * LOOK + slack
+
+
+@pytest.mark.parametrize("release", ["4.18", "4.19"])
+async def test_evictions_mark_their_instances_as_fast_as_virt_api_may_ask(migrating: Begin, release: str) -> None:
+    marks = [mark["seconds"] for mark in json.loads((RECORDED / "kubevirt-1.4.1" / "migrations" / "drain6-times.json").read_text(encoding="utf-8"))["marks"]]
+    sizes = {"vms": 24, "nodes": 4, "namespaces": 1, "bindings": 0, "cluster_bindings": 0, "rwo_percent": 0}
+    async with migrating(release=release, namespace="tenant-00000", cluster="generated", parameters=sizes) as cluster:
+        cluster.agent.default = Script(copy=3)
+        deployment = await cluster.engine.admin.get(DEPLOYMENTS, "virt-api", cluster.engine.sample.namespace)
+        # Recorded with one replica; each one more may ask as much again.
+        number = len(marks) * deployment["status"]["availableReplicas"]
+        pods = [pod["metadata"]["name"] for pod in (await cluster.engine.admin.list(PODS, cluster.namespace, "kubevirt.io=virt-launcher")).items]
+        began = cluster.now
+        answers = await asyncio.gather(*(cluster.evict(pod) for pod in pods[:number]))
+        ended = cluster.now - began
+    assert [answer.code for answer in answers if answer is not None] == [429] * number
+    # kubectl had sent them by the first mark, and not before it was started.
+    assert marks[-1] - marks[0] - LATE < ended < marks[-1] + LATE, ended
 
 
 @pytest.mark.parametrize(("version", "release", "number"), [("1.4.1", "4.18", 1), ("1.5.3", "4.19", 2)])

@@ -73,18 +73,20 @@ class EvictionInterceptor:
         if not call.name.startswith("virt-launcher"):
             return
         self._webhook.reached()
+        deadline = self._webhook.deadline()
+        # Each of the three requests waits for its turn: the pod, its instance, and the mark.
+        await self._webhook.turn(deadline)
         stored = self._virt_api.store.get(_PODS, call.namespace, call.name)
         if stored is None or not is_asked(stored.value):
             return
-        pod, deadline = stored.value, self._webhook.deadline()
+        pod = stored.value
         name = pod["metadata"]["annotations"]["kubevirt.io/domain"]
         await self._webhook.turn(deadline)
         found = self._virt_api.store.get(_INSTANCES, call.namespace, name)
         answer = verdict(pod, found.value if found is not None else None, self._strategy(), self._virt_api.component.version >= (1, 5, 0))
-        if answer.mark:
+        if answer.mark and not _is_dry_run(call):
             await self._webhook.turn(deadline)
-            if not _is_dry_run(call):
-                answer = await self._mark(call.namespace, name, pod["spec"]["nodeName"], answer)
+            answer = await self._mark(call.namespace, name, pod["spec"]["nodeName"], answer)
         if answer.text:
             raise self._webhook.denied(429, answer.text)
 
