@@ -38,6 +38,7 @@ _ONE = ("vms=160", "nodes=4", "namespaces=4", "node_memory_gib=1024")
 _MANY = ("vms=400", "nodes=20", "namespaces=10", "node_memory_gib=256")
 _AT_REST = ("bindings=0", "rwo_percent=0", "busy_percent=0")
 _PATIENCE = 3600.0
+_RUNS = 20
 
 
 @dataclass
@@ -129,7 +130,8 @@ def one_node() -> list[Entry]:
     with site(_ONE) as found:
         name, before = found.fullest(), _uids(found)
         number = len(found.vms(name))
-        baseline = _timed(lambda: _kubectl_drain(found, name))
+        runs: list[int] = []
+        baseline = _timed(lambda: runs.append(_kubectl_drain(found, name)))
         _drained(found, name, before)
         theirs = found.requests("kubectl") / number
         failure = _k8s_drain(found, next(one for one in found.workers() if one != name))
@@ -143,15 +145,22 @@ def one_node() -> list[Entry]:
         _drained(found, name, before)
         own = (found.requests("okd.virt") - sent) / number
     return [
-        _entry("one_node_vs_kubectl", "s", ours, baseline, f"a node of {number} VMs is emptied; beside it kubectl drain. kubernetes.core.k8s_drain: {failure}"),
+        _entry("one_node_vs_kubectl", "s", ours, baseline, (
+            f"a node of {number} VMs is emptied; beside it kubectl drain, run {runs[0]} times until it ended well. kubernetes.core.k8s_drain: {failure}"
+        )),
         _entry("one_node_vs_bound", "s", ours, bound, f"beside the least that {SLOTS} slots allow, with {around:.1f} s around each copy"),
         _entry("requests_per_vm", "", own, theirs, "requests to the API server for each VM; beside it kubectl drain"),
     ]
 
 
-def _kubectl_drain(found: Site, name: str) -> None:
-    finished = found.kubectl("drain", name, *_DRAIN, timeout=_PATIENCE)
-    assert finished.returncode == 0, str(finished)
+def _kubectl_drain(found: Site, name: str) -> int:
+    """Started again until it ends well, as administrators do: it gives a pod up at once whose eviction virt-api does not answer in time. The number of runs."""
+    for number in range(1, _RUNS + 1):
+        finished = found.kubectl("drain", name, *_DRAIN, timeout=_PATIENCE)
+        if finished.returncode == 0:
+            return number
+        assert "context deadline exceeded" in finished.stderr, str(finished)
+    raise AssertionError(f"{_RUNS} runs of kubectl drain did not empty {name}: {finished}")
 
 
 def _k8s_drain(found: Site, name: str) -> str:

@@ -1,85 +1,51 @@
 # Copyright: the okd.virt contributors
 # GNU General Public License v3.0 or later (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""virt-handler on all nodes at once, and the virt-launchers that it speaks to: guests start, stop, stand still and move.
+"""virt-handler on all nodes at once, and the virt-launchers that it speaks to: what there is to do, and guests that start, stop and stand still.
 
-Source: KubeVirt pkg/virt-handler/{vm,migration-source,migration-target}.go, pkg/virt-launcher/virtwrap, v1.4.1 and v1.5.3.
+Source: KubeVirt pkg/virt-handler/vm.go, pkg/virt-launcher/virtwrap, v1.4.1 and v1.5.3.
 """
 from __future__ import annotations
 
-import math
 import typing as t
 
-from ...controller import Controller, EventRecorder, object_key
-from ...errors import StatusError
-from ...interface import NODES, PODS, Cluster, Object
+from ...controller import object_key
+from ...interface import Object
 from ...kubernetes.runtime import Runtime
 from ..virt_controller import conditions, phases, pods
-from ..virt_controller.phases import VIRTUAL_MACHINE_INSTANCES, VIRTUAL_MACHINES
 from . import instance_writes as writes
-from . import loads
-from .alarm import Alarm
-from .launchers import Waiting, has_guest, is_left
+from .launchers import has_guest, is_left
 from .migratable import migratable
-from .monitor import Mode, limits
-from .transfers import ABORTED, BROKEN, Key, Outcome, Transfer, Transfers
+from .moving import TICK, MovingGuests
+from .transfers import BROKEN, Key, Outcome
 
 SECONDS_TO_BOOT = 1.0
 SECONDS_TO_SHUT_DOWN = 2.0
-SECONDS_TO_PREPARE = 0.3
-SECONDS_TO_BEGIN = 0.5
-SECONDS_TO_HAND_OVER = 0.2
-SECONDS_TO_FAIL = 1.0
-"""Engine seconds: a guest's start and its shutdown, a migration's target getting ready, its source beginning, the source hearing that
-it is over, and how long a migration that is to fail copies before it does."""
-TIMES_IN_VAIN = 2
-"""A guest that was given up so many times for taking too long no longer drives a jumping clock: it would be tried for ever."""
-_TICK, _BEGUN = ("", ""), ("", "begun")
+"""Engine seconds: a guest's start and its shutdown."""
+_BEGUN = ("", "begun")
 _LAUNCHER = ("kubevirt.io", "virt-launcher")
 
 
-class VirtHandler(Controller):
-    """Keys are (namespace, name) of instances, _TICK for the copies under way, _BEGUN for launchers that have come up, and ("", uid) for one
+class VirtHandler(MovingGuests):
+    """Keys are (namespace, name) of instances, TICK for the copies under way, _BEGUN for launchers that have come up, and ("", uid) for one
     that has waited for its guest long enough.
     """
 
-    name = "virt-handler"
-
     def __init__(self, runtime: Runtime) -> None:
-        super().__init__()
-        self.runtime = runtime
-        self.transfers = Transfers(self._capacity)
-        self._due: dict[Key, dict[str, float]] = {}
+        super().__init__(runtime)
         self._begun: list[Object] = []
         self._terminating: dict[Key, set[str]] = {}
         self._lost: dict[Key, set[str]] = {}
-        self._ended: set[str] = set()
-        self._failed: dict[Key, int] = {}
-        self._hopeless: dict[Key, int] = {}
         self._pausing: dict[Key, bool] = {}
 
-    def start(self, cluster: Cluster, clock: t.Any, workers: int = 1, informers: t.Any = None) -> None:
-        self.events = EventRecorder(cluster, clock, "virt-handler")
-        self._alarm = Alarm(clock, lambda: self.queue.add(_TICK))
-        super().start(cluster, clock, workers, informers)
-
     def setup(self) -> None:
-        self.instances = self.informer(VIRTUAL_MACHINE_INSTANCES)
+        super().setup()
         self.instances.add_handler(self._instance)
-        self._nodes = self.informer(NODES)
-        # What a virt-handler sees on its node: the launchers and their sockets.
-        self._pods = self.informer(PODS, pods.LAUNCHERS, cluster=self.observer)
-        self._pods.add_index(pods.BY_INSTANCE, pods.instance_uid)
         self._pods.add_handler(self._pod)
-        self._waiting = Waiting(self.queue)
         self.runtime.on_terminate(_LAUNCHER, self._terminate)
         self.runtime.on_start(_LAUNCHER, self._started)
         self.runtime.on_exit(self._exited)
         self.runtime.on_node(self._powered)
-
-    async def stop(self) -> None:
-        self._alarm.stop()
-        await super().stop()
 
     # What there is to do
 
@@ -143,28 +109,10 @@ class VirtHandler(Controller):
         if not up:
             self.transfers.cut_off(node, now)
         self.transfers.links_changed(now)
-        self.queue.add(_TICK)
-
-    def proxies_end(self, node: str) -> None:
-        """The virt-handler of the node ends, and with it the connections of the migrations that leave it or come to it."""
-        now = self.clock.monotonic()
-        for key in self.transfers.on(node):
-            self.transfers.end(key, Outcome(BROKEN), now)
-            self.queue.add(key)
-        self._arm()
-
-    def _elapsed(self, key: Key, step: str, seconds: float) -> bool:
-        """Whether so much engine time has passed since the first time that this was asked; it is asked again then."""
-        due = self._due.setdefault(key, {})
-        now = self.clock.monotonic()
-        if step not in due:
-            due[step] = now + seconds
-            self.queue.add_after(key, seconds)
-            return seconds <= 0
-        return now >= due[step] - 1e-6
+        self.queue.add(TICK)
 
     async def reconcile(self, key: Key) -> float | None:
-        if key == _TICK:
+        if key == TICK:
             for told in self.transfers.run(self.clock.monotonic()):
                 self.queue.add(told)
             self._arm()
@@ -191,10 +139,6 @@ class VirtHandler(Controller):
                 self._exit(pod["metadata"]["uid"])
         return None
 
-    def _now(self, vmi: Object) -> str:
-        """By the clock of the instance's node."""
-        return self.runtime.timestamp(self.clock, vmi["status"].get("nodeName") or "")
-
     def _look_at_launchers(self, key: Key) -> None:
         """Those that have come up, or one that has waited for its guest long enough."""
         begun = self._begun if key == _BEGUN else []
@@ -214,13 +158,7 @@ class VirtHandler(Controller):
         elif vmi is None or not has_guest(vmi, waited):
             self._exit(key[1])
 
-    async def _write(self, made: Object) -> Object:
-        return await self.cluster.update(VIRTUAL_MACHINE_INSTANCES, made)
-
     # Guests that start and end
-
-    def _pod_of(self, vmi: Object) -> Object | None:
-        return pods.current_pod(vmi, self._pods.by_index(pods.BY_INSTANCE, vmi["metadata"]["uid"]))
 
     async def _boot(self, key: Key, vmi: Object) -> None:
         pod = self._pod_of(vmi)
@@ -246,19 +184,6 @@ class VirtHandler(Controller):
         if live["status"] == "False" and vmi["spec"].get("evictionStrategy") == "LiveMigrate":
             text = f"EvictionStrategy is set but vmi is not migratable; {live['message']}"
             await self.events.event(vmi, "Warning", "Migrated", text)
-
-    def _exit(self, uid: str, code: int = 0) -> None:
-        """A launcher ends; the kubelet hears of it."""
-        self._ended.add(uid)
-        self.runtime.exited(uid, code)
-        self._ended.discard(uid)
-
-    def _is_home(self, vmi: Object | None, uid: str) -> bool:
-        """Whether the guest runs in the pod with that uid."""
-        if vmi is None or phases.phase(vmi) not in ("Scheduled", "Running"):
-            return False
-        pod = self._pod_of(vmi)
-        return pod is not None and pod["metadata"]["uid"] == uid
 
     async def _shut_down(self, key: Key, vmi: Object | None) -> None:
         # The instance may be deleted, and all of this be forgotten, in the meantime.
@@ -305,11 +230,6 @@ class VirtHandler(Controller):
         if not lost:
             self._lost.pop(key, None)
 
-    def _uid_of(self, vmi: Object, which: str) -> str:
-        """The uid of the pod that the migrationState names."""
-        pod = self._pods.get(writes.state(vmi).get(which) or "", vmi["metadata"]["namespace"])
-        return str(pod["metadata"]["uid"]) if pod is not None else ""
-
     # Guests that run
 
     async def _running(self, key: Key, vmi: Object) -> None:
@@ -342,149 +262,6 @@ class VirtHandler(Controller):
         if conditions.is_true(vmi, "Paused") != paused:
             await self._write(writes.paused(vmi, self._now(vmi)) if paused else writes.unpaused(vmi))
         self._pausing.pop(key, None)
-
-    # Guests that move
-
-    async def _migrate(self, key: Key, vmi: Object, state: Object) -> None:
-        uid = state["migrationUid"]
-        if not state.get("targetNodeAddress"):
-            if not self.runtime.is_down(state["targetNode"]):
-                await self._prepare(key, vmi, state)
-        elif self.runtime.is_down(state["sourceNode"]):
-            return
-        elif not state.get("startTimestamp"):
-            if self.runtime.alive(self._uid_of(vmi, "targetPod")) and self._elapsed(key, f"begin {uid}", SECONDS_TO_BEGIN):
-                made = writes.with_state(vmi, startTimestamp=self._now(vmi), mode=Mode.PRE_COPY.value)
-                await self._write(made)
-                await self._begin(key, made)
-                await self.events.event(vmi, "Normal", "Migrating", "VirtualMachineInstance is migrating.")
-        elif (transfer := self.transfers.get(key)) is None:
-            await self._begin(key, vmi)
-        elif transfer.outcome is not None:
-            await self._end(key, vmi, transfer, transfer.outcome)
-        else:
-            await self._under_way(key, vmi, state, transfer)
-
-    async def _prepare(self, key: Key, vmi: Object, state: Object) -> None:
-        target = self._uid_of(vmi, "targetPod")
-        if not self.runtime.alive(target):
-            return
-        if not self._elapsed(key, f"prepare {state['migrationUid']}", SECONDS_TO_PREPARE):
-            return
-        wanted = loads.trouble(loads.said_of(vmi, await self._machine(vmi)))
-        if wanted.at != "Running" and self._fails(key, wanted):
-            self._exit(target, 1)
-            return
-        node = self._nodes.get(state["targetNode"])
-        address, ports = writes.address(node), writes.ports(vmi)
-        await self._write(writes.with_state(vmi, targetNodeAddress=address, targetDirectMigrationNodePorts=ports))
-        self._waiting.over(target)
-        await self.events.event(vmi, "Normal", "PreparingTarget", "VirtualMachineInstance Migration Target Prepared.")
-        text = f"Migration Target is listening at {address}, on ports: {','.join(ports)}"
-        await self.events.event(vmi, "Normal", "PreparingTarget", text)
-
-    async def _machine(self, vmi: Object) -> Object | None:
-        """The machine of the instance, for what its annotations say of its load."""
-        owner = pods.controller_of(vmi)
-        if self.observer is None or owner is None or owner["kind"] != "VirtualMachine":
-            return None
-        try:
-            return await self.observer.get(VIRTUAL_MACHINES, owner["name"], vmi["metadata"]["namespace"])
-        except StatusError:
-            return None
-
-    def _fails(self, key: Key, wanted: loads.Trouble) -> bool:
-        """Whether this migration is one of those that are to fail."""
-        if wanted.failures < 0:
-            return True
-        if self._failed.get(key, 0) >= wanted.failures:
-            return False
-        self._failed[key] = self._failed.get(key, 0) + 1
-        return True
-
-    async def _begin(self, key: Key, vmi: Object) -> None:
-        state = writes.state(vmi)
-        said = loads.said_of(vmi, await self._machine(vmi))
-        wanted = loads.trouble(said)
-        fails = wanted.at == "Running" and self._fails(key, wanted)
-        now = self.clock.monotonic()
-        self.transfers.begin(
-            key, state["migrationUid"], (state["sourceNode"], state["targetNode"]), loads.copy(vmi, said, now), limits(vmi), now,
-            wanted.hangs, SECONDS_TO_FAIL if fails else math.inf,
-        )
-        if conditions.is_true(vmi, "Paused"):
-            self.transfers.pause(key, True, now)
-        self._arm()
-
-    async def _under_way(self, key: Key, vmi: Object, state: Object, transfer: Transfer) -> None:
-        if state.get("abortRequested") and not state.get("abortStatus") and transfer.mode is not Mode.POST_COPY:
-            await self._write(writes.with_state(vmi, abortStatus="Aborting"))
-            await self.events.event(vmi, "Normal", "Migrating", "VirtualMachineInstance is aborting migration.")
-            if self.transfers.end(key, Outcome(ABORTED, aborted=True), self.clock.monotonic()):
-                self._arm()
-                self._elapsed(key, f"abort {transfer.uid}", 0.1)
-            return
-        made = vmi
-        if state.get("mode") != transfer.mode.value:
-            made = writes.with_state(made, mode=transfer.mode.value)
-            if transfer.mode is Mode.PAUSED:
-                made = writes.paused(made, self._now(vmi), "PausedByMigrationMonitor", "VMI was paused by the migration monitor")
-        if made is not vmi:
-            await self._write(made)
-
-    async def _end(self, key: Key, vmi: Object, transfer: Transfer, outcome: Outcome) -> None:
-        state, now = writes.state(vmi), self._now(vmi)
-        found = conditions.condition(vmi, "Paused")
-        if found is not None and found.get("reason") == "PausedByMigrationMonitor":
-            vmi = writes.unpaused(vmi)
-        if outcome.reason:
-            if state.get("abortStatus") == "Aborting" and not self._elapsed(key, f"abort {transfer.uid}", 0.1):
-                return
-            target = self._uid_of(vmi, "targetPod")
-            made = writes.failed(vmi, outcome.reason, outcome.aborted, now, transfer.mode.value)
-            # In post-copy part of the guest's memory is on either side: neither can go on.
-            await self._write(writes.ended(made, "Failed", now) if transfer.mode is Mode.POST_COPY else made)
-            self._hopeless[key] = self._hopeless.get(key, 0) + 1 if "not completed after" in outcome.reason else 0
-            self._done(key)
-            text = f"VirtualMachineInstance migration uid {transfer.uid} failed. reason:{outcome.reason}"
-            await self.events.event(vmi, "Warning", "Migrated", text)
-            if self.runtime.alive(target):
-                self._exit(target)
-        elif not state.get("targetNodeDomainReadyTimestamp"):
-            ready = self.runtime.timestamp(self.clock, state["targetNode"])
-            await self._write(writes.with_state(vmi, targetNodeDomainDetected=True, targetNodeDomainReadyTimestamp=ready))
-        elif self._elapsed(key, f"over {transfer.uid}", SECONDS_TO_HAND_OVER):
-            source = self._uid_of(vmi, "sourcePod")
-            pod = self._pods.get(state.get("targetPod") or "", vmi["metadata"]["namespace"])
-            address = ((pod or {}).get("status") or {}).get("podIP", "")
-            made = writes.handed_over(vmi, address, now, transfer.mode.value)
-            if pod is not None and self.runtime.exit_code(pod["metadata"]["uid"]) is not None:
-                # It ended there before anybody knew that it was there.
-                made = writes.ended(made, "Failed", now)
-            await self._write(made)
-            self._hopeless.pop(key, None)
-            self._done(key)
-            await self.events.event(vmi, "Normal", "Migrated", f"The VirtualMachineInstance migrated to node {state['targetNode']}.")
-            self._exit(source)
-
-    def _done(self, key: Key) -> None:
-        self.transfers.drop(key, self.clock.monotonic())
-        self._due.pop(key, None)
-        self._arm()
-
-    # Copies under way
-
-    def _capacity(self, link: str) -> float:
-        dummy, dummy_slash, node = link.partition("/")
-        if not node or self.runtime.is_down(node):
-            return 0.0
-        return loads.link_speed(self._nodes.get(node))
-
-    def _arm(self) -> None:
-        """Be woken when a copy has something to tell, and not before."""
-        hopeless = {key for key, times in self._hopeless.items() if times >= TIMES_IN_VAIN}
-        self._alarm.set(*self.transfers.next_event(self.clock.monotonic(), hopeless))
-
 
 def _volumes(vmi: Object) -> t.Any:
     return (vmi.get("status") or {}).get("volumeStatus")
