@@ -25,6 +25,7 @@ Object = dict[str, t.Any]
 Rule = dict[str, t.Any]
 _Grant = tuple[frozenset[str], frozenset[str]]
 _NO_GRANTS: tuple[_Grant, ...] = ()
+_MOST_VERDICTS = 50_000
 
 
 class Attributes(t.NamedTuple):
@@ -50,10 +51,11 @@ class Attributes(t.NamedTuple):
 class Role:
     """A role's rules, laid out for look-up by (group, resource)."""
 
-    __slots__ = ("_grants", "_paths", "rules")
+    __slots__ = ("_grants", "_paths", "names_some", "rules")
 
     def __init__(self, rules: t.Sequence[Rule]) -> None:
         self.rules = rules
+        self.names_some = any(rule.get("resourceNames") for rule in rules)
         self._grants: dict[tuple[str, str], tuple[_Grant, ...]] = {}
         self._paths: list[tuple[frozenset[str], tuple[str, ...]]] = []
         for rule in rules:
@@ -136,9 +138,12 @@ class Authorizer:
         self._bindings: dict[tuple[str, str], Binding] = {}
         # namespace ("" for the whole cluster) and subject → the bindings that mean it, by name
         self._by_subject: dict[tuple[str, str, str], dict[str, Binding]] = {}
+        # Verdicts that hold for objects of every name, until a role or binding changes: controllers ask the same for thousands of objects.
+        self._verdicts: dict[tuple[t.Any, ...], tuple[bool, str]] = {}
 
     def observe(self, resource: tuple[str, str], namespace: str, name: str, value: Object | None) -> None:
         """Take over a created, changed (value) or deleted (None) role or binding."""
+        self._verdicts.clear()
         if resource in (ROLES, CLUSTER_ROLES):
             self._roles.pop((namespace, name), None)
             if value is not None:
@@ -189,14 +194,30 @@ class Authorizer:
         """(allowed, reason); the reason of a refusal names roles that bindings mean and that don't exist, and is empty without such."""
         if MASTERS in user.groups:
             return True, ""
+        key = (user.name, user.groups, *asked[:5], asked.path)
+        known = self._verdicts.get(key)
+        if known is not None:
+            return known
+        verdict, of_any_name = self._judge(user, asked)
+        if of_any_name:
+            if len(self._verdicts) >= _MOST_VERDICTS:
+                self._verdicts.clear()
+            self._verdicts[key] = verdict
+        return verdict
+
+    def _judge(self, user: UserInfo, asked: Attributes) -> tuple[tuple[bool, str], bool]:
+        """The verdict, and whether it would be the same for every name."""
         missing: list[str] = []
+        of_any_name = True
         for binding in self.bindings_of(user, asked.namespace):
             role = self._roles.get(binding.role_key)
             if role is None:
                 missing.append(binding.missing_role)
-            elif role.allows(asked):
-                return True, binding.reason(user)
-        return False, _aggregate(missing)
+                continue
+            of_any_name = of_any_name and not role.names_some
+            if role.allows(asked):
+                return (True, binding.reason(user)), of_any_name
+        return (False, _aggregate(missing)), of_any_name
 
     def rules_for(self, user: UserInfo, namespace: str) -> tuple[list[Rule], list[str]]:
         """Every rule the user holds there, and what could not be resolved."""

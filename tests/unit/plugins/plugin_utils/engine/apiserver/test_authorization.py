@@ -116,6 +116,7 @@ def test_what_was_deleted_or_changed_no_longer_counts(
     cluster_roles: t.Any, roles: t.Any, bindings: t.Any, user: UserInfo, asked: rbac.Attributes, data: st.DataObject
 ) -> None:
     authorizer = build(cluster_roles, roles, bindings)
+    authorizer.authorize(user, asked)
     gone = data.draw(st.sets(st.integers(0, max(0, len(bindings) - 1))))
     for number in gone:
         if number < len(bindings):
@@ -130,6 +131,17 @@ def test_what_was_deleted_or_changed_no_longer_counts(
     assert authorizer.authorize(user, asked)[0] == naive(left, roles, kept, user, asked)
     if not kept:
         assert not authorizer._by_subject
+
+
+@settings(max_examples=300, deadline=None)
+@given(CLUSTER_ROLES, ROLES, BINDINGS, USERS, st.lists(ASKED, min_size=2, max_size=6))
+def test_what_was_asked_before_changes_no_answer(
+    cluster_roles: t.Any, roles: t.Any, bindings: t.Any, user: UserInfo, questions: list[rbac.Attributes]
+) -> None:
+    authorizer = build(cluster_roles, roles, bindings)
+    # Among them the same for other names, as controllers ask.
+    asked = [one for question in questions for one in (question, question._replace(name="a"), question._replace(name="b"), question)]
+    assert [authorizer.authorize(user, one) for one in asked] == [build(cluster_roles, roles, bindings).authorize(user, one) for one in asked]
 
 
 def test_the_reason_names_the_binding_the_role_and_the_subject() -> None:
