@@ -57,6 +57,7 @@ class VirtHandler(Controller):
         self._failed: dict[Key, int] = {}
         self._hopeless: dict[Key, int] = {}
         self._pausing: dict[Key, bool] = {}
+        self.migration_address: t.Callable[[str], str] = lambda _node: ""
 
     def start(self, cluster: Cluster, clock: t.Any, workers: int = 1, informers: t.Any = None) -> None:
         self.events = EventRecorder(cluster, clock, "virt-handler")
@@ -376,7 +377,7 @@ class VirtHandler(Controller):
             self._exit(target, 1)
             return
         node = self._nodes.get(state["targetNode"])
-        address, ports = writes.address(node), writes.ports(vmi)
+        address, ports = self.migration_address(state["targetNode"]) or writes.address(node), writes.ports(vmi)
         await self._write(writes.with_state(vmi, targetNodeAddress=address, targetDirectMigrationNodePorts=ports))
         self._waiting.over(target)
         await self.events.event(vmi, "Normal", "PreparingTarget", "VirtualMachineInstance Migration Target Prepared.")
