@@ -25,7 +25,7 @@ _MEBIBYTE = 2**20
 
 @dataclass(frozen=True)
 class Field:
-    """C(option) of the module, C(key) in both resources, C(default) is what holds without the key; C(type) as options have it."""
+    """C(option) of the module, C(key) in both resources, C(default) is what holds without the key in 1.14 and 1.15; C(type) as options have it."""
 
     option: str
     key: str
@@ -47,13 +47,15 @@ FIELDS = (
 )
 BY_OPTION = {one.option: one for one in FIELDS}
 BY_KEY = {one.key: one for one in FIELDS}
+DEFAULTS: t.Mapping[str, Value] = {one.key: one.default for one in FIELDS}
+"""Those of HyperConverged 1.14 and 1.15."""
 ONLY_IN_KUBEVIRT = ("allowWorkloadDisruption", "disableTLS", "unsafeMigrationOverride", "nodeDrainTaintKey", "matchSELinuxLevelOnMigration")
 """Settings that HyperConverged does not have; its annotation kubevirt.kubevirt.io/jsonpatch is the only way to them."""
 
 
-def same(key: str, one: Value, other: Value) -> bool:
+def same(key: str, one: Value, other: Value, defaults: t.Mapping[str, Value] = DEFAULTS) -> bool:
     """Whether two values of a setting mean the same: 1Gi and 1024Mi do, no bandwidth and 0, and no value and the default."""
-    default = BY_KEY[key].default if key in BY_KEY else None
+    default = defaults.get(key)
     one, other = default if one is None else one, default if other is None else other
     if isinstance(one, str) or isinstance(other, str):
         if _is_quantity(one) and _is_quantity(other):
