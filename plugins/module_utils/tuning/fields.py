@@ -19,7 +19,7 @@ from .._quantity import quantity
 Value: t.TypeAlias = int | str | bool | None
 _LARGEST = {"parallel_migrations_per_cluster": 2**31 - 1, "parallel_outbound_migrations_per_node": 2**31 - 1}
 _LARGEST_OTHER = 2**63 - 1
-_QUANTITY = re.compile(r"^[0-9]+(\.[0-9]+)?(Ki|Mi|Gi|Ti|Pi|Ei|k|M|G|T|P|E)?$")
+_QUANTITY = re.compile(r"\+?([0-9]+(\.[0-9]*)?|\.[0-9]+)([KMGTPE]i|[numkMGTPE]|[eE][+-]?[0-9]+)?")
 _MEBIBYTE = 2**20
 
 
@@ -65,7 +65,7 @@ def same(key: str, one: Value, other: Value, defaults: t.Mapping[str, Value] = D
 
 
 def _is_quantity(value: Value) -> bool:
-    return not value or (isinstance(value, str) and _QUANTITY.match(value) is not None)
+    return not value or (isinstance(value, str) and _QUANTITY.fullmatch(value) is not None)
 
 
 def checked(options: t.Mapping[str, t.Any]) -> dict[str, Value]:
@@ -75,6 +75,8 @@ def checked(options: t.Mapping[str, t.Any]) -> dict[str, Value]:
         value = options.get(field.option)
         if value is None:
             continue
+        if isinstance(value, bool) and field.type != "bool":
+            raise OptionError(f"{field.option} is {str(value).lower()}, no {'number' if field.type == 'int' else 'text'}.")
         if field.type == "int":
             check_number(field.option, value)
         elif field.option == "bandwidth_per_migration":
@@ -104,7 +106,7 @@ def check_number(option: str, value: int) -> None:
 
 def check_bandwidth(value: str) -> None:
     """Raises OptionError for what is no quantity, or one that KubeVirt would round to unlimited."""
-    if not _QUANTITY.match(value):
+    if not _QUANTITY.fullmatch(value):
         raise OptionError(f"bandwidth_per_migration is {value!r}, no quantity such as 64Mi or 1Gi (bytes per second; 0 is unlimited).")
     size = quantity(value)
     if 0 < size < _MEBIBYTE:
