@@ -131,7 +131,7 @@ def test_the_address_of_a_node_and_other_networks(site: Site) -> None:
     site.network(whereabouts(f"{address}/30", range_start=None, exclude=[]))
     error = site.refused()
     assert {one["code"] for one in error.details["problems"]} == {"network_range_too_small", "network_overlap"}
-    assert f"the address of Node {site.nodes[0]}" in error.message
+    assert f"{address} of Node {site.nodes[0]}" in error.message
     site.clear()
     site.network(whereabouts())
     site.network(config(ipam={"type": "host-local", "subnet": "192.0.2.0/24"}), "storage", "default")
@@ -220,6 +220,15 @@ def test_migrations_use_it_and_it_is_seen_where_they_do_not(site: Site) -> None:
     assert not [one for one in site.handlers() if STATUS in (one["metadata"].get("annotations") or {})]
 
 
+def test_a_run_that_was_killed_after_it_had_set_the_network_is_followed_by_the_next(site: Site) -> None:
+    site.network(whereabouts())
+    assert site(network="fast", wait=False).changed
+    again = site(network="fast")
+    assert not again.changed
+    assert again.result["network"]["used"] is True
+    assert sorted(again.result["network"]["addresses"]) == site.nodes
+
+
 def test_addresses_that_are_not_enough_stop_the_roll_out_until_there_are_more(site: Site) -> None:
     """What the check is for: the third virt-handler would wait for ever."""
     site.network(whereabouts("192.0.2.0/30"))
@@ -227,7 +236,7 @@ def test_addresses_that_are_not_enough_stop_the_roll_out_until_there_are_more(si
     until = time.monotonic() + 60
     waiting: list[Object] = []
     while not waiting:
-        assert time.monotonic() < until, [one["status"] for one in site.handlers()]
+        assert time.monotonic() < until, [(one["metadata"]["annotations"], one["status"]["phase"]) for one in site.handlers()]
         time.sleep(0.1)
         events = site.api.items(f"/api/v1/namespaces/{HOME}/events?fieldSelector=type=Warning")
         waiting = [one for one in events if "Could not allocate IP in range" in one["message"]]

@@ -23,8 +23,6 @@ _LINKS = {
 }
 _DEFAULT_BRIDGE = "cni0"
 _OVN = "ovn-k8s-cni-overlay"
-_NONE_NEEDED = frozenset({"dhcp", "nv-ipam"})
-"""Address managers that have their range elsewhere."""
 
 
 class Unusable(ValueError):
@@ -57,7 +55,7 @@ class Attachment:
     @property
     def gives_addresses(self) -> bool:
         """Whether a pod gets an address at all."""
-        return self.on_node or self.manager in _NONE_NEEDED or not self.addresses.empty or self.addresses.unknown
+        return self.on_node or not self.addresses.empty or self.addresses.unknown
 
     @property
     def networks(self) -> tuple[Network, ...]:
@@ -83,7 +81,7 @@ def attachment(definition: Json) -> Attachment:
     link = str(first.get(_LINKS.get(kind, "")) or "")
     if kind in ("bridge", "cnv-bridge") and not link:
         link = _DEFAULT_BRIDGE
-    if kind == "vlan" and first.get("vlanId") and not link:
+    if kind == "vlan" and not link:
         raise Unusable("its vlan has no master")
     localnet = str(first.get("physicalNetworkName") or config.get("name") or "") if kind == _OVN and first.get("topology") == "localnet" else ""
     manager, found = _addresses(kind, first, plugins)

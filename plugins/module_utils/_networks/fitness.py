@@ -10,6 +10,7 @@ kubernetes-nmstate NodeNetworkState (status.currentState.interfaces); containern
 
 from __future__ import annotations
 
+import contextlib
 import ipaddress
 import typing as t
 from dataclasses import dataclass, field
@@ -136,63 +137,70 @@ def _check_overlaps(result: Fitness, found: Attachment, around: Surroundings) ->
     """Against the main network, the addresses of nodes, and other networks."""
     if not found.networks:
         return
-    remedy = "Give the network for migrations a range of its own."
     for mine in found.networks:
-        for object_name, what, other in _others(found, around):
-            if other.version == mine.version and mine.overlaps(other):
-                data = {"range": str(mine), "other": str(other)}
-                result.problems.append(Problem(OVERLAP, found.object_name, f"its range {mine} overlaps {what} ({object_name})", remedy, data))
-        for node in around.nodes or ():
-            for address in _addresses_of(node):
-                if address in mine:
-                    sentence = f"its range {mine} has {address} in it, the address of Node {node['metadata']['name']}"
-                    data = {"range": str(mine), "other": str(address)}
-                    result.problems.append(Problem(OVERLAP, found.object_name, sentence, remedy, data))
+        for what, other in _others(found, around):
+            if _overlap(mine, other):
+                result.problems.append(_overlapping(found, mine, f"overlaps {what}", [str(other)]))
+        for nodes, how in (
+            ([(str(one), node) for node in around.nodes or () for one in _addresses_of(node) if one in mine], "has addresses of nodes in it"),
+            ([(str(one), node) for node in around.nodes or () for one in _pods_of(node, around) if _overlap(mine, one)], "overlaps addresses of pods"),
+        ):
+            if nodes:
+                shown = _some([f"{one} of Node {node['metadata']['name']}" for one, node in nodes])
+                result.problems.append(_overlapping(found, mine, f"{how}: {shown}", [one for one, _node in nodes]))
     if around.cluster_network is None and not any((node.get("spec") or {}).get("podCIDR") for node in around.nodes or ()):
         result.unknown.append("Whether the range overlaps the network of pods is not known: neither nodes nor networks.config.openshift.io say which that is.")
 
 
-def _others(found: Attachment, around: Surroundings) -> t.Iterator[tuple[str, str, Network]]:
-    """What a range may not overlap: whose it is, what it is, and the network."""
+def _overlap(one: Network, other: Network) -> bool:
+    return one.version == other.version and one.overlaps(other)
+
+
+def _overlapping(found: Attachment, mine: Network, how: str, others: list[str]) -> Problem:
+    remedy = "Give the network for migrations a range of its own."
+    return Problem(OVERLAP, found.object_name, f"its range {mine} {how}", remedy, {"range": str(mine), "others": others})
+
+
+def _others(found: Attachment, around: Surroundings) -> t.Iterator[tuple[str, Network]]:
+    """What a range may not overlap, the parts of nodes apart: what it is, and the network."""
     spec = {**((around.cluster_network or {}).get("spec") or {}), **((around.cluster_network or {}).get("status") or {})}
-    for text in spec.get("serviceNetwork") or ():
-        yield from _parsed("Network cluster", f"the network of services {text}", text)
-    pods = [str(one.get("cidr")) for one in spec.get("clusterNetwork") or ()]
-    for text in pods:
-        yield from _parsed("Network cluster", f"the network of pods {text}", text)
-    if not pods:
-        for node in around.nodes or ():
-            part = node.get("spec") or {}
-            for text in part.get("podCIDRs") or [part["podCIDR"]] if part.get("podCIDR") else ():
-                yield from _parsed(f"Node {node['metadata']['name']}", f"its pods' addresses {text}", text)
+    for what, texts in (
+        ("services", spec.get("serviceNetwork") or ()), ("pods", [one.get("cidr") for one in spec.get("clusterNetwork") or ()]),
+    ):
+        for other in _parsed(texts):
+            yield f"the network of {what} {other} (Network cluster)", other
     for definition in around.definitions or ():
         metadata = definition["metadata"]
         if (metadata.get("namespace"), metadata["name"]) == (found.namespace, found.name):
             continue
         try:
-            other = attachment(definition)
+            another = attachment(definition)
         except Unusable:
             continue
         # Addresses of whereabouts are given once in the cluster, however many networks have them in their ranges.
-        if not (found.addresses.shared and other.addresses.shared):
-            for of in other.networks:
-                yield other.object_name, f"{of} of another network", of
+        if not (found.addresses.shared and another.addresses.shared):
+            for of in another.networks:
+                yield f"{of} of another network ({another.object_name})", of
 
 
-def _parsed(object_name: str, what: str, text: t.Any) -> t.Iterator[tuple[str, str, Network]]:
-    try:
-        yield object_name, what, ipaddress.ip_network(str(text), strict=False)
-    except ValueError:
-        return
+def _pods_of(node: Json, around: Surroundings) -> t.Iterator[Network]:
+    """The part of the network of pods that a node has, where nothing says what the whole is."""
+    if around.cluster_network is None:
+        part = node.get("spec") or {}
+        yield from _parsed(part.get("podCIDRs") or [part.get("podCIDR")])
+
+
+def _parsed(texts: t.Iterable[t.Any]) -> t.Iterator[Network]:
+    for text in texts:
+        with contextlib.suppress(ValueError):
+            yield ipaddress.ip_network(str(text), strict=False)
 
 
 def _addresses_of(node: Json) -> t.Iterator[ipaddress.IPv4Address | ipaddress.IPv6Address]:
     for one in (node.get("status") or {}).get("addresses") or ():
         if one.get("type") == "InternalIP":
-            try:
+            with contextlib.suppress(ValueError):
                 yield ipaddress.ip_address(one["address"])
-            except ValueError:
-                continue
 
 
 def _check_links(result: Fitness, found: Attachment, around: Surroundings) -> None:

@@ -191,14 +191,20 @@ def apply(context: Context, observed: Observed, planned: Plan) -> Outcome:
         context.listener.event(f"{change.object_name}: {change.reason}")
         break
     if context.options["wait"]:
-        rolls = any("network" in config_of({**(change.after or {}), "apiVersion": observed.hyperconverged.get("apiVersion")}) for change in done.changes)
+        rolls = _rolls(observed, done, context.options)
         observed.kubevirt = follow(context, observed.namespace, observed.hyperconverged, rolls)
         _verify(context, observed, rolls)
     return _outcome(observed, done, done.changes[0].reason if done.changes else "")
 
 
+def _rolls(observed: Observed, done: Plan, options: Options) -> bool:
+    """Whether virt-handler has to run with the network: where that is changed, and where it is asked for, since a run before may have been killed."""
+    version = observed.hyperconverged.get("apiVersion")
+    return "network" in checked(options) or any("network" in config_of({**(change.after or {}), "apiVersion": version}) for change in done.changes)
+
+
 def _verify(context: Context, observed: Observed, rolls: bool) -> None:
-    """Whether migrations use the network that is set now. Raises VirtError where it was set and virt-handler has no address of it."""
+    """Whether migrations use the network that is set now. Raises VirtError where it was asked for and virt-handler has no address of it."""
     name = taken_over(observed.kubevirt)["network"]
     if not name:
         observed.network = None

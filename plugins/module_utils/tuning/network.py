@@ -17,9 +17,11 @@ Json = dict[str, t.Any]
 
 def described(network: MigrationNetwork) -> Json:
     """As the result of the verb has it."""
-    found = network.use if network.use is not None else Use(network.name, network.fitness.ranges)
-    problems = [one.to_dict() for one in network.fitness.problems]
-    return {**found.to_dict(), "problems": problems, "unknown": list(network.fitness.unknown)}
+    problems = {"problems": [one.to_dict() for one in network.fitness.problems], "unknown": list(network.fitness.unknown)}
+    if network.use is not None:
+        return {**network.use.to_dict(), **problems}
+    sentence = f"{network.name} is not set yet, or virt-handler's pods can't be listed"
+    return {**Use(network.name, network.fitness.ranges).to_dict(), "sentence": sentence, **problems}
 
 
 def refuse(network: MigrationNetwork, accepted: t.Container[str]) -> list[str]:

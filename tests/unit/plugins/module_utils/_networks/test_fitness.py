@@ -83,15 +83,22 @@ def test_each_problem(code: str) -> None:
 
 
 @pytest.mark.parametrize(("other", "sentence"), [
-    ({"nodes": [node("a", "192.0.2.9"), node("b")]}, "192.0.2.9 in it, the address of Node a"),
+    ({"nodes": [node("a", "192.0.2.9"), node("b")]}, "192.0.2.9 of Node a"),
     ({"cluster_network": {"spec": {"serviceNetwork": ["192.0.2.128/25"]}}}, "network of services"),
     ({"cluster_network": {"status": {"clusterNetwork": [{"cidr": "192.0.0.0/16"}]}}}, "network of pods"),
-    ({"cluster_network": None, "nodes": [{**node("a"), "spec": {"podCIDR": "192.0.2.0/25", "podCIDRs": ["192.0.2.0/25"]}}, node("b")]}, "(Node a)"),
+    ({"cluster_network": None, "nodes": [{**node("a"), "spec": {"podCIDR": "192.0.2.0/25"}}, node("b")]}, "192.0.2.0/25 of Node a"),
 ])
 def test_what_a_range_may_not_overlap(other: Json, sentence: str) -> None:
     (found,) = look(**other).problems
     assert found.code == "network_overlap"
     assert sentence in found.sentence
+
+
+def test_an_overlap_with_many_nodes_is_one_problem() -> None:
+    nodes = [{**node(f"n{number}", f"192.0.2.{number}"), "spec": {"podCIDR": f"192.0.2.{8 * number}/29"}} for number in range(1, 10)]
+    found = look(nodes=nodes, states=None, cluster_network=None).problems
+    assert [one.code for one in found] == ["network_overlap"] * 2
+    assert all("and 4 more" in one.sentence and len(one.data["others"]) == 9 for one in found)
 
 
 @pytest.mark.parametrize(("others", "overlaps"), [
