@@ -60,9 +60,24 @@ options:
     type: bool
   network:
     description:
-      - Name of the NetworkAttachmentDefinition for migrations, in the namespace of the HyperConverged. It must be there. The network of pods by default.
-      - Setting it rolls out virt-handler anew on every node, which is waited for.
+      - Name of the NetworkAttachmentDefinition for migrations, in the namespace of the HyperConverged. The network of pods by default.
+      - Before it is set it is looked at as far as the API tells, and refused with a C(code), the object and a remedy where it can't do - see RV(network).
+      - Setting it rolls out virt-handler anew on every node, which is waited for. That virt-handler has an address of it everywhere is then verified.
     type: str
+  accepted_network_problems:
+    description:
+      - Problems of the network, by their codes, with which it is set all the same. They become warnings.
+      - The others can't be accepted, since virt-handler would start on no node any more.
+    type: list
+    elements: str
+    choices:
+      - network_range_too_small
+      - network_addresses_not_unique
+      - network_overlap
+      - network_link_missing
+      - network_resource_missing
+      - network_not_on_every_node
+    default: []
   defaults:
     description: Settings that go back to the default of HyperConverged.
     type: list
@@ -89,7 +104,12 @@ requirements:
   - kubernetes >= 28.1.0
 notes:
   - Rules needed - C(list), C(watch) and C(patch) on C(hyperconvergeds.hco.kubevirt.io); C(list) and C(watch) on C(kubevirts.kubevirt.io).
-  - For O(network) also C(get) on C(network-attachment-definitions.k8s.cni.cncf.io) and C(list) and C(watch) on C(daemonsets.apps).
+  - For O(network) also C(list), or at least C(get), on C(network-attachment-definitions.k8s.cni.cncf.io), C(list) and C(watch) on C(daemonsets.apps).
+    To look at the network well and to verify it, C(list) on C(nodes), on C(pods) in the namespace of the HyperConverged, on
+    C(virtualmachineinstancemigrations.kubevirt.io) and C(nodenetworkstates.nmstate.io), and C(get) on C(networks.config.openshift.io). What can't be read is
+    said not to be known.
+  - HyperConverged is read and written in C(v1beta1) as long as the cluster serves it, else in C(v1), where the settings are in
+    C(spec.virtualization.liveMigrationConfig). Defaults are those of the cluster's own schema.
   - To say which policies matter, C(list) on C(migrationpolicies.migrations.kubevirt.io). Without it a warning tells that it is not known.
 seealso:
   - module: okd.virt.rolling_drain
@@ -124,6 +144,11 @@ EXAMPLES = r"""
       okd.virt.live_migration_config:
         state: restored
 
+- name: Migrations over a network of their own, which overlaps another one on purpose
+  okd.virt.live_migration_config:
+    network: migration-network
+    accepted_network_problems: [network_overlap]
+
 - name: Only show what holds
   okd.virt.live_migration_config:
   register: found
@@ -153,6 +178,28 @@ differences:
   elements: dict
   sample:
     - {"key": "allowWorkloadDisruption", "hyperconverged": null, "kubevirt": true, "cause": "json_patch", "reason": "allowWorkloadDisruption is true ..."}
+network:
+  description:
+    - The network for migrations - the one that is set, in check mode the one that is asked for. Null when they use the network of pods.
+    - C(ranges) are its addresses as far as its configuration says, C(addresses) those that virt-handler has on its interface C(migration0), by node, and
+      C(without) the nodes on which it has none.
+    - C(migrations) are those that began since virt-handler has started on their target, each with the C(address) that it went to, and whether that is C(on_network).
+    - C(used) says whether migrations use it, null while neither addresses nor migrations tell. C(sentence) says so in words.
+    - C(problems) are what stands in its way, each with C(code), C(object), C(sentence), C(remedy) and C(data). C(unknown) are sentences on what could not be looked at.
+  returned: always
+  type: dict
+  sample:
+    name: migration-network
+    ranges: [192.168.250.0/24]
+    addresses: {"worker-1": ["192.168.250.1"], "worker-2": ["192.168.250.2"]}
+    without: []
+    migrations:
+      - {"migration": "kubevirt-migrate-vm-7xk2p", "vm": "shop/db", "node": "worker-2", "address": "192.168.250.2", "on_network": true,
+         "at": "2026-05-01T22:10:00Z"}
+    used: true
+    sentence: virt-handler has addresses of migration-network on 2 nodes, and 1 migrations since went to them
+    problems: []
+    unknown: []
 temporary:
   description: What is set for a while, by whom and since when, with the values before. Null when nothing is.
   returned: always
@@ -164,7 +211,10 @@ summary:
   type: dict
   sample: {"changes": 1, "differences": 0}
 code:
-  description: Why nothing was changed, in one word - C(network_missing), C(temporary), C(held).
+  description:
+    - Why it failed, in one word. Nothing was changed with C(temporary), C(held), and the problems of a network - C(network_missing),
+      C(network_config_invalid), C(network_without_addresses), and those that can be accepted.
+    - With C(network_not_used) the network is set, and virt-handler has no address of it on some node.
   returned: on failure
   type: str
   sample: network_missing
@@ -177,6 +227,14 @@ actions:
     - {"verb": "patch", "kind": "HyperConverged", "namespace": "kubevirt-hyperconverged", "name": "kubevirt-hyperconverged",
        "reason": "progressTimeout 150 -> 300", "before": {"spec": {"liveMigrationConfig": {"progressTimeout": 150}}},
        "after": {"spec": {"liveMigrationConfig": {"progressTimeout": 300}}}}
+problems:
+  description: The problems of a network that is refused, as in RV(network).
+  returned: when a network is refused
+  type: list
+  elements: dict
+  sample:
+    - {"code": "network_missing", "object": "NetworkAttachmentDefinition kubevirt-hyperconverged/fast", "sentence": "it is not there; one of that name is ...",
+       "remedy": "Make it in kubevirt-hyperconverged, ...", "data": {"elsewhere": ["default"]}}
 timeline:
   description: What happened when, in seconds from the start.
   returned: always

@@ -33,6 +33,10 @@ KUBEVIRT = f"/apis/kubevirt.io/v1/namespaces/{HOME}/kubevirts/kubevirt-kubevirt-
 POLICIES = "/apis/migrations.kubevirt.io/v1alpha1/migrationpolicies"
 NETWORKS = f"/apis/k8s.cni.cncf.io/v1/namespaces/{HOME}/network-attachment-definitions"
 HANDLER = f"/apis/apps/v1/namespaces/{HOME}/daemonsets/virt-handler"
+FAST = {
+    "cniVersion": "0.3.1", "name": "fast", "type": "macvlan", "master": "eth1", "mode": "bridge",
+    "ipam": {"type": "whereabouts", "range": "192.0.2.0/24"},
+}
 EVERY = {
     "parallel_migrations_per_cluster": 8, "parallel_outbound_migrations_per_node": 3, "bandwidth_per_migration": "256Mi", "completion_timeout_per_gib": 200,
     "progress_timeout": 300, "allow_auto_converge": True, "allow_post_copy": True,
@@ -184,7 +188,7 @@ def test_a_network_that_is_not_there_is_refused_and_one_that_is_rolls_virt_handl
     assert error.details["code"] == "network_missing"
     assert "network" not in cluster.configured
     cluster.api.expect(201, "POST", NETWORKS, {
-        "apiVersion": "k8s.cni.cncf.io/v1", "kind": "NetworkAttachmentDefinition", "metadata": {"name": "fast"}, "spec": {"config": "{}"},
+        "apiVersion": "k8s.cni.cncf.io/v1", "kind": "NetworkAttachmentDefinition", "metadata": {"name": "fast"}, "spec": {"config": json.dumps(FAST)},
     })
     try:
         generation = cluster.api.get(HANDLER)["metadata"]["generation"]

@@ -155,7 +155,8 @@ def test_limits_that_stop_everything_and_settings_that_nobody_supports(lab: Site
 
 
 def test_a_network_for_migrations(lab: Site) -> None:
-    network = {"apiVersion": "k8s.cni.cncf.io/v1", "kind": "NetworkAttachmentDefinition", "metadata": {"name": "fast"}, "spec": {"config": "{}"}}
+    config = '{"cniVersion": "0.3.1", "type": "macvlan", "master": "eth1", "ipam": {"type": "whereabouts", "range": "192.0.2.0/24"}}'
+    network = {"apiVersion": "k8s.cni.cncf.io/v1", "kind": "NetworkAttachmentDefinition", "metadata": {"name": "fast"}, "spec": {"config": config}}
     lab.api.expect(201, "POST", NETWORKS, network)
     lab.verbs("live_migration_config", network="fast")
     lab.becomes(planted("migration_network_shared"))

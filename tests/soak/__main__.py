@@ -16,7 +16,7 @@ import time
 from collections.abc import Callable
 
 from ..support.paths import BUILD
-from . import drain_kill, faults, fuzz, limits, procedure_kill
+from . import drain_kill, faults, fuzz, limits, procedure_kill, settings_kill
 from .engine_kill import run as kill_engine
 from .report import Report
 
@@ -38,6 +38,7 @@ class Soak:
 SOAKS: dict[str, Soak] = {
     procedure_kill.NAME: Soak(lambda times, seed, _quick: procedure_kill.run(seed, times), 0, QUICK_DEATHS),
     drain_kill.NAME: Soak(lambda times, seed, _quick: drain_kill.run(seed, times), 0, QUICK_DEATHS),
+    settings_kill.NAME: Soak(lambda times, seed, _quick: settings_kill.run(seed, times), 0, QUICK_DEATHS),
     "engine_kill": Soak(lambda times, seed, _quick: kill_engine(times, seed), ENGINE_KILLS, QUICK_ENGINE_KILLS),
     fuzz.NAME: Soak(lambda times, seed, _quick: fuzz.run(times, seed), fuzz.REQUESTS, fuzz.QUICK),
     limits.NAME: Soak(lambda times, seed, _quick: limits.run(times, seed), limits.MACHINES, limits.QUICK_MACHINES),

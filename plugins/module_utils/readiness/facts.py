@@ -20,6 +20,7 @@ from .._cluster.resources import (
     VIRTUAL_MACHINE_INSTANCE_MIGRATIONS,
     VIRTUAL_MACHINE_INSTANCES,
 )
+from .._networks.reading import MigrationNetwork
 from .._placement.room import Room, keep, room_of
 
 Json = dict[str, t.Any]
@@ -30,7 +31,7 @@ _OF_INSTANCE = ("phase", "nodeName", "conditions", "evacuationNodeName", "migrat
 class Facts:
     """C(moment) is now. C(instances) and C(migrations) are cut down to what is looked at; C(kubevirt) is None without one.
 
-    C(namespaces) has their labels, read only where there are policies.
+    C(namespaces) has their labels, read only where there are policies. C(network) is the one that migrations are given, None without.
     """
 
     moment: datetime.datetime
@@ -42,6 +43,7 @@ class Facts:
     kubevirt: Json | None = None
     policies: list[Json] = field(default_factory=list)
     namespaces: dict[str, dict[str, str]] = field(default_factory=dict)
+    network: MigrationNetwork | None = None
 
     def room(self) -> Room:
         return room_of(self.nodes, self.pods)
@@ -79,7 +81,7 @@ def _node(node: Json) -> Json:
     metadata, status = node["metadata"], node.get("status") or {}
     return {
         "metadata": {name: metadata.get(name) for name in ("name", "labels", "annotations")}, "spec": node.get("spec") or {},
-        "status": {name: status.get(name) for name in ("allocatable", "conditions")},
+        "status": {name: status.get(name) for name in ("allocatable", "conditions", "addresses")},
     }
 
 

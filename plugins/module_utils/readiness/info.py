@@ -15,7 +15,7 @@ from .._placement.room import Room
 from .._plan import Json, Outcome, Plan
 from .._pool import allowed_away
 from .._verb import Context, Options, Verb
-from . import budgets, migrations, nodes, policies, room, settings, virtual_machines
+from . import budgets, migrations, network, nodes, policies, room, settings, virtual_machines
 from .facts import Facts, read
 from .finding import BLOCKER, IDS, SEVERITIES, Finding, in_order
 
@@ -48,6 +48,7 @@ def observe(context: Context) -> Observed:
     if at_once is not None and at_once < 1:
         raise OptionError(f"nodes_at_once is {at_once}; it must be 1 at least.")
     facts = read(context.cluster)
+    facts.network = network.read(context.cluster, facts)
     if at_once is None:
         pool = context.cluster.get(MACHINE_CONFIG_POOLS, options["machine_config_pool"])
         at_once = allowed_away(pool, len(nodes.with_virt_handler(facts)))
@@ -58,7 +59,7 @@ def findings(facts: Facts, available: Room, at_once: int) -> list[Finding]:
     """All of them, the gravest first. Pure. C(available) is the room that the facts leave."""
     found = [
         *settings.check(facts), *virtual_machines.check(facts), *nodes.check(facts), *migrations.check(facts), *budgets.check(facts),
-        *policies.check(facts), *room.check(facts, available, at_once),
+        *policies.check(facts), *network.check(facts), *room.check(facts, available, at_once),
     ]
     return in_order(found)
 

@@ -9,20 +9,18 @@ import datetime
 import typing as t
 from dataclasses import dataclass, field
 
-from .._cluster.client import Cluster
-from .._cluster.resources import (
-    HYPERCONVERGEDS,
-    KUBEVIRTS,
-    MIGRATION_POLICIES,
-    NETWORK_ATTACHMENT_DEFINITIONS,
-)
+from .._cluster.resources import KUBEVIRTS, MIGRATION_POLICIES
 from .._errors import Conflict, Forbidden, OptionError, PreconditionFailed
+from .._networks.fitness import ACCEPTABLE
+from .._networks.reading import MigrationNetwork, look
 from .._options import ArgumentSpec, wait_spec
 from .._plan import Change, Json, Outcome, Plan
 from .._verb import Context, Options, Verb
-from .effective import configured, differences, settings
-from .fields import BY_KEY, BY_OPTION, FIELDS, Value, cautions, checked, same
+from . import network as networks
+from .effective import configured, differences, settings, taken_over
+from .fields import BY_OPTION, DEFAULTS, FIELDS, Value, cautions, checked, same
 from .following import follow
+from .served import config_of, defaults_of, hyperconverged_of, patch_of, resource_of
 from .temporary import RECORD, Record, record_of
 
 PRESENT, TEMPORARY, RESTORED = "present", "temporary", "restored"
@@ -37,6 +35,7 @@ def spec() -> ArgumentSpec:
             "namespace": {"type": "str"},
             **{one.option: {"type": one.type} for one in FIELDS},
             "defaults": {"type": "list", "elements": "str", "choices": list(BY_OPTION), "default": []},
+            "accepted_network_problems": {"type": "list", "elements": "str", "choices": list(ACCEPTABLE), "default": []},
             "take_over": {"type": "bool", "default": False},
         }
     ).merge(wait_spec(600))
@@ -44,14 +43,15 @@ def spec() -> ArgumentSpec:
 
 @dataclass
 class Observed:
-    """The HyperConverged with what follows from it. C(moment) is RFC 3339."""
+    """The HyperConverged with what follows from it. C(moment) is RFC 3339, C(network) the one that is asked for, or else the one that is set."""
 
     hyperconverged: Json
     kubevirt: Json | None = None
     policies: list[Json] = field(default_factory=list)
     holder: str = "?"
     moment: str = ""
-    network_missing: bool = False
+    network: MigrationNetwork | None = None
+    defaults: t.Mapping[str, Value] = field(default_factory=lambda: DEFAULTS)
     warnings: list[str] = field(default_factory=list)
 
     @property
@@ -78,25 +78,12 @@ def observe(context: Context) -> Observed:
     if options["state"] == TEMPORARY:
         found.holder = cluster.whoami()
         found.moment = datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
-    network = wanted.get("network")
+    found.defaults = defaults_of(cluster, found.hyperconverged)
+    is_set = taken_over(found.kubevirt)["network"]
+    network = wanted.get("network") or is_set
     if network:
-        try:
-            found.network_missing = cluster.get(NETWORK_ATTACHMENT_DEFINITIONS, str(network), found.namespace) is None
-        except Forbidden:
-            found.warnings.append(f"Whether NetworkAttachmentDefinition {found.namespace}/{network} exists is not known, since it can't be read.")
+        found.network = look(cluster, found.namespace, str(network), network == is_set)
     return found
-
-
-def hyperconverged_of(cluster: Cluster, namespace: str | None) -> Json:
-    """The one HyperConverged of a cluster. Raises PreconditionFailed."""
-    items = cluster.list(HYPERCONVERGEDS, namespace or None, missing_ok=True).items
-    if len(items) != 1:
-        where = f"namespace {namespace}" if namespace else "the cluster"
-        raise PreconditionFailed(
-            f"{where[0].upper()}{where[1:]} has {len(items) or 'no'} HyperConverged{'' if not items else 's'}; there must be exactly one. "
-            "Is OKD Virtualization installed, and may you list its HyperConverged?", found=len(items),
-        )
-    return items[0]
 
 
 def plan(observed: Observed, options: Options) -> Plan:
@@ -113,10 +100,11 @@ def plan(observed: Observed, options: Options) -> Plan:
         after = None
     else:
         _check(observed, options, record, wanted)
-    changed = {key: value for key, value in wanted.items() if not same(key, current.get(key), value)}
+    changed = {key: value for key, value in wanted.items() if not same(key, current.get(key), value, observed.defaults)}
+    warnings += _network_warnings(observed, options, changed)
     if options["state"] == TEMPORARY and changed:
         after = (record or Record(observed.holder, observed.moment)).with_more(current, changed)
-    warnings += cautions({key: BY_KEY[key].default if value is None else value for key, value in {**current, **wanted}.items()} if wanted else {})
+    warnings += cautions({key: observed.defaults[key] if value is None else value for key, value in {**current, **wanted}.items()} if wanted else {})
     if not changed and after == record:
         return Plan(warnings=tuple(warnings))
     return Plan((_change(observed, changed, current, record, after, str(options["state"])),), tuple(warnings))
@@ -133,11 +121,6 @@ def _record(observed: Observed) -> Record | None:
 
 
 def _check(observed: Observed, options: Options, record: Record | None, wanted: t.Mapping[str, Value]) -> None:
-    if observed.network_missing:
-        raise PreconditionFailed(
-            f"network: there is no NetworkAttachmentDefinition {wanted['network']} in namespace {observed.namespace}. With it virt-handler would start on no "
-            "node any more. Make it there first. Nothing was changed.", code="network_missing",
-        )
     if record is None or not wanted:
         return
     clash = sorted(set(wanted) & set(record.set))
@@ -153,22 +136,32 @@ def _check(observed: Observed, options: Options, record: Record | None, wanted: 
         )
 
 
+def _network_warnings(observed: Observed, options: Options, changed: t.Mapping[str, Value]) -> list[str]:
+    """Of the network that holds afterwards. Raises PreconditionFailed for one that is asked for, is another than before and can't do."""
+    network = observed.network
+    if network is None or ("network" in changed and changed["network"] != network.name):
+        return []
+    if "network" in changed and options["state"] != RESTORED:
+        return networks.refuse(network, options["accepted_network_problems"])
+    return networks.warnings(network)
+
+
 def _change(
     observed: Observed, changed: t.Mapping[str, Value], current: t.Mapping[str, Value], record: Record | None, after: Record | None, state: str
 ) -> Change:
-    shown = [f"{key} {_said(key, current.get(key))} -> {_said(key, value)}" for key, value in changed.items()]
+    shown = [f"{key} {_said(observed.defaults[key], current.get(key))} -> {_said(observed.defaults[key], value)}" for key, value in changed.items()]
     what = {PRESENT: "", TEMPORARY: "for a while: ", RESTORED: "put back: "}[state]
     reason = what + (", ".join(shown) or "only the record is removed, the settings are what they were")
-    before: Json = {"spec": {"liveMigrationConfig": {key: current.get(key) for key in changed}}}
-    then: Json = {"spec": {"liveMigrationConfig": dict(changed)}}
+    before = patch_of(observed.hyperconverged, {key: current.get(key) for key in changed})
+    then = patch_of(observed.hyperconverged, changed)
     if after != record:
         before["metadata"] = {"annotations": {RECORD: record.text() if record else None}}
         then["metadata"] = {"annotations": {RECORD: after.text() if after else None}}
     return Change("patch", "HyperConverged", observed.namespace, observed.name, reason, before, then)
 
 
-def _said(key: str, value: Value) -> str:
-    return f"{BY_KEY[key].default if BY_KEY[key].default is not None else 'nothing'} (default)" if value is None else str(value)
+def _said(default: Value, value: Value) -> str:
+    return f"{default if default is not None else 'nothing'} (default)" if value is None else str(value)
 
 
 def report(observed: Observed, planned: Plan, options: Options) -> Outcome:
@@ -187,7 +180,7 @@ def apply(context: Context, observed: Observed, planned: Plan) -> Outcome:
         after = change.after or {}
         patch = {**after, "metadata": {**(after.get("metadata") or {}), **version}}
         try:
-            observed.hyperconverged = context.cluster.merge_patch(HYPERCONVERGEDS, observed.name, patch, observed.namespace)
+            observed.hyperconverged = context.cluster.merge_patch(resource_of(observed.hyperconverged), observed.name, patch, observed.namespace)
         except Conflict:
             if attempt == _TRIES - 1:
                 raise
@@ -198,9 +191,27 @@ def apply(context: Context, observed: Observed, planned: Plan) -> Outcome:
         context.listener.event(f"{change.object_name}: {change.reason}")
         break
     if context.options["wait"]:
-        rolls = any("network" in (change.after or {})["spec"]["liveMigrationConfig"] for change in done.changes)
+        rolls = _rolls(observed, done, context.options)
         observed.kubevirt = follow(context, observed.namespace, observed.hyperconverged, rolls)
+        _verify(context, observed, rolls)
     return _outcome(observed, done, done.changes[0].reason if done.changes else "")
+
+
+def _rolls(observed: Observed, done: Plan, options: Options) -> bool:
+    """Whether virt-handler has to run with the network: where that is changed, and where it is asked for, since a run before may have been killed."""
+    version = observed.hyperconverged.get("apiVersion")
+    return "network" in checked(options) or any("network" in config_of({**(change.after or {}), "apiVersion": version}) for change in done.changes)
+
+
+def _verify(context: Context, observed: Observed, rolls: bool) -> None:
+    """Whether migrations use the network that is set now. Raises VirtError where it was asked for and virt-handler has no address of it."""
+    name = taken_over(observed.kubevirt)["network"]
+    if not name:
+        observed.network = None
+    elif observed.network is None or observed.network.name != name:
+        observed.network = look(context.cluster, observed.namespace, str(name), True)
+    if observed.network is not None and rolls:
+        networks.verify(context.cluster, observed.network)
 
 
 def _outcome(observed: Observed, planned: Plan, reason: str) -> Outcome:
@@ -208,11 +219,15 @@ def _outcome(observed: Observed, planned: Plan, reason: str) -> Outcome:
     record = record_of(observed.hyperconverged)
     msg = f"HyperConverged {observed.namespace}/{observed.name}: {reason or 'nothing to change'}."
     result = {
-        "settings": settings(observed.hyperconverged, observed.kubevirt, observed.policies),
+        "settings": settings(observed.hyperconverged, observed.kubevirt, observed.policies, observed.defaults),
         "differences": [one.to_dict() for one in found], "temporary": record.to_dict() if record else None,
+        "network": networks.described(observed.network) if observed.network is not None else None,
     }
     outcome = Outcome(not planned.empty, msg, summary={"changes": len(planned.changes), "differences": len(found)}, result=result)
     outcome.warnings = [one.sentence() for one in found]
+    use = observed.network.use if observed.network is not None else None
+    if use is not None and use.is_used is False:
+        outcome.warnings.append(f"network: {use.sentence()}.")
     return outcome
 
 

@@ -12,7 +12,8 @@ import json
 import typing as t
 from dataclasses import dataclass
 
-from .fields import BY_KEY, FIELDS, ONLY_IN_KUBEVIRT, Value, same
+from .fields import BY_KEY, DEFAULTS, FIELDS, ONLY_IN_KUBEVIRT, Value, same
+from .served import config_of
 
 Json = dict[str, t.Any]
 JSON_PATCH = "kubevirt.kubevirt.io/jsonpatch"
@@ -44,7 +45,7 @@ def _shown(value: Value) -> str:
 
 def configured(hyperconverged: Json) -> dict[str, Value]:
     """What HyperConverged says, by key; None for what it leaves to the default."""
-    given = (hyperconverged.get("spec") or {}).get("liveMigrationConfig") or {}
+    given = config_of(hyperconverged)
     return {field.key: given.get(field.key) for field in FIELDS}
 
 
@@ -84,7 +85,7 @@ def differences(hyperconverged: Json, kubevirt: Json | None) -> list[Difference]
     return found
 
 
-def settings(hyperconverged: Json, kubevirt: Json | None, policies: t.Iterable[Json]) -> Json:
+def settings(hyperconverged: Json, kubevirt: Json | None, policies: t.Iterable[Json], defaults: t.Mapping[str, Value] = DEFAULTS) -> Json:
     """Each setting by option: what HyperConverged and KubeVirt say, what holds, and the policies that say otherwise for their VMs."""
     wanted, has = configured(hyperconverged), taken_over(kubevirt)
     policies = list(policies)
@@ -92,7 +93,8 @@ def settings(hyperconverged: Json, kubevirt: Json | None, policies: t.Iterable[J
     for field in FIELDS:
         holds = has[field.key] if kubevirt is not None else wanted[field.key]
         found[field.option] = {
-            "value": field.default if holds is None else holds, "default": field.default, "hyperconverged": wanted[field.key], "kubevirt": has[field.key],
+            "value": defaults[field.key] if holds is None else holds, "default": defaults[field.key],
+            "hyperconverged": wanted[field.key], "kubevirt": has[field.key],
             "policies": {one["metadata"]["name"]: one["spec"][field.key] for one in policies if field.policy and field.key in (one.get("spec") or {})},
         }
     return found

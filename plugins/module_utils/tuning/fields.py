@@ -19,13 +19,13 @@ from .._quantity import quantity
 Value: t.TypeAlias = int | str | bool | None
 _LARGEST = {"parallel_migrations_per_cluster": 2**31 - 1, "parallel_outbound_migrations_per_node": 2**31 - 1}
 _LARGEST_OTHER = 2**63 - 1
-_QUANTITY = re.compile(r"^[0-9]+(\.[0-9]+)?(Ki|Mi|Gi|Ti|Pi|Ei|k|M|G|T|P|E)?$")
+_QUANTITY = re.compile(r"\+?([0-9]+(\.[0-9]*)?|\.[0-9]+)([KMGTPE]i|[numkMGTPE]|[eE][+-]?[0-9]+)?")
 _MEBIBYTE = 2**20
 
 
 @dataclass(frozen=True)
 class Field:
-    """C(option) of the module, C(key) in both resources, C(default) is what holds without the key; C(type) as options have it."""
+    """C(option) of the module, C(key) in both resources, C(default) is what holds without the key in 1.14 and 1.15; C(type) as options have it."""
 
     option: str
     key: str
@@ -47,13 +47,15 @@ FIELDS = (
 )
 BY_OPTION = {one.option: one for one in FIELDS}
 BY_KEY = {one.key: one for one in FIELDS}
+DEFAULTS: t.Mapping[str, Value] = {one.key: one.default for one in FIELDS}
+"""Those of HyperConverged 1.14 and 1.15."""
 ONLY_IN_KUBEVIRT = ("allowWorkloadDisruption", "disableTLS", "unsafeMigrationOverride", "nodeDrainTaintKey", "matchSELinuxLevelOnMigration")
 """Settings that HyperConverged does not have; its annotation kubevirt.kubevirt.io/jsonpatch is the only way to them."""
 
 
-def same(key: str, one: Value, other: Value) -> bool:
+def same(key: str, one: Value, other: Value, defaults: t.Mapping[str, Value] = DEFAULTS) -> bool:
     """Whether two values of a setting mean the same: 1Gi and 1024Mi do, no bandwidth and 0, and no value and the default."""
-    default = BY_KEY[key].default if key in BY_KEY else None
+    default = defaults.get(key)
     one, other = default if one is None else one, default if other is None else other
     if isinstance(one, str) or isinstance(other, str):
         if _is_quantity(one) and _is_quantity(other):
@@ -63,7 +65,7 @@ def same(key: str, one: Value, other: Value) -> bool:
 
 
 def _is_quantity(value: Value) -> bool:
-    return not value or (isinstance(value, str) and _QUANTITY.match(value) is not None)
+    return not value or (isinstance(value, str) and _QUANTITY.fullmatch(value) is not None)
 
 
 def checked(options: t.Mapping[str, t.Any]) -> dict[str, Value]:
@@ -73,6 +75,8 @@ def checked(options: t.Mapping[str, t.Any]) -> dict[str, Value]:
         value = options.get(field.option)
         if value is None:
             continue
+        if isinstance(value, bool) and field.type != "bool":
+            raise OptionError(f"{field.option} is {str(value).lower()}, no {'number' if field.type == 'int' else 'text'}.")
         if field.type == "int":
             check_number(field.option, value)
         elif field.option == "bandwidth_per_migration":
@@ -102,7 +106,7 @@ def check_number(option: str, value: int) -> None:
 
 def check_bandwidth(value: str) -> None:
     """Raises OptionError for what is no quantity, or one that KubeVirt would round to unlimited."""
-    if not _QUANTITY.match(value):
+    if not _QUANTITY.fullmatch(value):
         raise OptionError(f"bandwidth_per_migration is {value!r}, no quantity such as 64Mi or 1Gi (bytes per second; 0 is unlimited).")
     size = quantity(value)
     if 0 < size < _MEBIBYTE:

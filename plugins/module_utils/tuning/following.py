@@ -10,10 +10,11 @@ from __future__ import annotations
 
 import typing as t
 
-from .._cluster.resources import DAEMON_SETS, HYPERCONVERGEDS, KUBEVIRTS
+from .._cluster.resources import DAEMON_SETS, KUBEVIRTS
 from .._cluster.waiting import Snapshot, Target, Verdict, wait_for_all
 from .._verb import Context
 from .effective import configured, differences
+from .served import resource_of
 
 Json = dict[str, t.Any]
 _NETWORKS = "k8s.v1.cni.cncf.io/networks"
@@ -25,7 +26,7 @@ def follow(context: Context, namespace: str, hyperconverged: Json, rolls: bool) 
 
     What the jsonpatch annotation says differently is no reason to wait.
     """
-    operator = Target(HYPERCONVERGEDS, namespace, hyperconverged["metadata"]["name"])
+    operator = Target(resource_of(hyperconverged), namespace, hyperconverged["metadata"]["name"])
     kubevirts, handler = Target(KUBEVIRTS, namespace), Target(DAEMON_SETS, namespace, _HANDLER)
     found: list[Json | None] = [None]
 

@@ -115,6 +115,9 @@ def _type_name(value: t.Any) -> str:
         return "boolean"
     if value is None:
         return "null"
+    if isinstance(value, int) and not -(2**63) <= value < 2**63:
+        # JSON's numbers become floats when they are no int64.
+        return "number"
     return {dict: "object", list: "array", str: "string", int: "integer", float: "number"}[type(value)]
 
 
@@ -122,7 +125,7 @@ def _has_type(value: t.Any, wanted: str) -> bool:
     name = _type_name(value)
     if wanted == "number":
         return name in ("integer", "number")
-    return name == wanted or (wanted == "integer" and name == "number" and value.is_integer())
+    return name == wanted or (wanted == "integer" and name == "number" and abs(value) < 2**53 and float(value).is_integer())
 
 
 def _validate(schema: Schema, value: t.Any, path: str) -> t.Iterator[Cause]:
@@ -142,6 +145,9 @@ def _validate(schema: Schema, value: t.Any, path: str) -> t.Iterator[Cause]:
         yield from _string(schema, value, where, field)
     elif isinstance(value, (int, float)) and not isinstance(value, bool):
         yield from _number(schema, value, where, field)
+        if schema.get("type") == "integer" and schema.get("format") == "int32" and not -(2**31) <= value < 2**31:
+            # Source: kube-openapi pkg/validation/validate/values.go (IsValueValidAgainstRange); an error of no field.
+            yield Cause("FieldValueInvalid", f'Invalid value: "": Checked value must be of type integer with format int32 in {path}', "<nil>")
     elif isinstance(value, list):
         yield from _array(schema, value, path, where, field)
     if schema.get("enum") and value not in schema["enum"]:
@@ -169,7 +175,9 @@ def _combinations(schema: Schema, value: t.Any, path: str, where: str, field: st
 
 @functools.lru_cache(maxsize=1000)
 def _pattern(text: str) -> re.Pattern[str] | None:
-    # Go's \z is Python's \Z; everything else that CRDs use is common to both.
+    # Go's \z is Python's \Z, and so is its $, before which no line may end; everything else that CRDs use is common to both.
+    if text.endswith("$") and not text.endswith(r"\$"):
+        text = text[:-1] + r"\Z"
     try:
         return re.compile(text.replace(r"\z", r"\Z"), re.ASCII)
     except re.error:

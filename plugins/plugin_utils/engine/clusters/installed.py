@@ -45,6 +45,9 @@ from ..okd.olm.objects import (
 from .running import Running
 
 MARKETPLACE = "openshift-marketplace"
+_NETWORKS = Ref("config.openshift.io", "v1", "networks")
+_MAIN_NETWORK = {"clusterNetwork": [{"cidr": "10.128.0.0/14", "hostPrefix": 23}], "networkType": "OVNKubernetes", "serviceNetwork": ["172.30.0.0/16"]}
+"""Those of an installation that says nothing. Source: openshift/installer pkg/types/defaults/installconfig.go."""
 _REFS = {
     "CustomResourceDefinition": CUSTOM_RESOURCE_DEFINITIONS, "ServiceAccount": SERVICE_ACCOUNTS, "ClusterRole": CLUSTER_ROLES,
     "ClusterRoleBinding": CLUSTER_ROLE_BINDINGS, "Role": ROLES, "RoleBinding": ROLE_BINDINGS, "Deployment": DEPLOYMENTS,
@@ -71,7 +74,7 @@ async def namespace(cluster: Cluster, name: str, **labels: str) -> None:
 
 
 async def platform(cluster: Cluster, clock: Clock, version: str) -> None:
-    """What OpenShift brings: its kinds, OLM's identity, the ClusterVersion."""
+    """What OpenShift brings: its kinds, OLM's identity, the main network, the ClusterVersion."""
     for name in (
         "openshift", "openshift-config", "openshift-config-managed", MARKETPLACE, OLM_NAMESPACE, cluster_version.NAMESPACE, machine_config.NAMESPACE,
     ):
@@ -101,6 +104,10 @@ async def platform(cluster: Cluster, clock: Clock, version: str) -> None:
             ("Upgradeable", "True", ""), ("RetrievedUpdates", "True", ""),
         )
     ]
+    await cluster.create(_NETWORKS, {
+        "apiVersion": "config.openshift.io/v1", "kind": "Network", "metadata": {"name": "cluster"}, "spec": _MAIN_NETWORK,
+        "status": {**_MAIN_NETWORK, "clusterNetworkMTU": 1400},
+    })
     await _updates(cluster)
     image = cluster_version.image(version)
     history = [{"state": "Completed", "version": version, "image": image, "startedTime": now, "completionTime": now, "verified": False}]

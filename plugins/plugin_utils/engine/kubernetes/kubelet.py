@@ -14,6 +14,7 @@ from ..controller import Controller, EventRecorder, Informer
 from ..errors import StatusError
 from ..interface import NODES, PODS, Cluster, Object
 from . import pod_networks, pods
+from .address_management import Addresses, Exhausted
 from .runtime import Runtime
 
 SECONDS_TO_START = 2.0
@@ -21,6 +22,8 @@ SECONDS_TO_START = 2.0
 SECONDS_TO_STOP = 1.0
 """Engine seconds that containers take to end after SIGTERM when nobody else answers for them."""
 _KILLED = 137
+_NO_ADDRESS = "Failed to create pod sandbox: plugin type=\"multus-shim\" failed (add): error at storage engine: Could not allocate IP in range"
+"""As far as it does not name ranges. Source: whereabouts pkg/allocate/allocate.go (AssignmentError)."""
 HANG_START = "engine.okd.virt/hang-start"
 """Annotation of pods: with `true` their containers are being created for ever."""
 
@@ -38,11 +41,13 @@ class Kubelet(Controller):
         self._starting: dict[str, float] = {}
         self._stopping: dict[str, float] = {}
         self._detached: set[tuple[str, str]] = set()
+        self._given = Addresses()
+        self._assigned: dict[str, str] = {}
         self._networks: Informer | None = None
         self._timers: dict[str, tuple[float, asyncio.Task[None] | None]] = {}
 
     def setup(self) -> None:
-        self._multus = EventRecorder(self.cluster, self.clock, "multus")
+        self._multus, self._events = EventRecorder(self.cluster, self.clock, "multus"), EventRecorder(self.cluster, self.clock, "kubelet")
         self._nodes = self.informer(NODES)
         self._pods = self.informer(PODS)
         self._pods.add_index("node", _node)
@@ -55,12 +60,18 @@ class Kubelet(Controller):
         if event == "DELETED":
             uid = pod["metadata"]["uid"]
             self._detached.discard((pod["metadata"]["namespace"], pod["metadata"]["name"]))
+            self._assigned.pop(uid, None)
+            if self._given.free(uid):
+                # Somebody may wait for its addresses.
+                self._attach_again()
             self._starting.pop(uid, None)
             self._stopping.pop(uid, None)
             self._stop_timer(uid)
             self._runtime.forget(uid)
         elif pods.node_of(pod) and (not pods.is_final(pod) or pods.is_going(pod)):
             self._note_address(pod)
+            if event == "ADDED":
+                self._note_networks(pod)
             if event == "ADDED" and pods.phase(pod) == "Running" and not self._runtime.known(pod["metadata"]["uid"]):
                 # An engine that starts finds what ran before: it still runs.
                 self._runtime.started(pod)
@@ -112,37 +123,59 @@ class Kubelet(Controller):
         if not (pod.get("status") or {}).get("containerStatuses"):
             # What was written has not been seen yet.
             return None
-        await self._write(pod, pods.running(pod, self._address(), self._now(pod)))
+        await self._write(pod, pods.running(pod, self._assigned.pop(uid, "") or self._address(), self._now(pod)))
         del self._starting[uid]
         self._runtime.started(pod)
         return None
 
     async def _attached(self, pod: Object) -> bool:
-        """Whether the pod's further networks are there; its containers are not made before."""
-        key, wanted = (pod["metadata"]["namespace"], pod["metadata"]["name"]), pod_networks.networks(pod)
-        if not wanted:
+        """Whether the pod's further networks are there and say so on it; its containers are not made before."""
+        key, wanted = (pod["metadata"]["namespace"], pod["metadata"]["name"]), pod_networks.wanted(pod)
+        if not wanted or pod_networks.STATUS in pod["metadata"]["annotations"]:
+            self._detached.discard(key)
             return True
         if self._networks is None:
             self._networks = self.informer(pod_networks.NETWORK_ATTACHMENT_DEFINITIONS)
             self._networks.add_handler(self._network_changed)
             self._networks.start()
         self._detached.add(key)
-        for namespace, name in wanted:
+        definitions = []
+        for namespace, name, _interface in wanted:
             try:
-                await self.cluster.get(pod_networks.NETWORK_ATTACHMENT_DEFINITIONS, name, namespace)
+                definitions.append(await self.cluster.get(pod_networks.NETWORK_ATTACHMENT_DEFINITIONS, name, namespace))
             except StatusError as error:
                 if error.code != 404:
                     raise
                 await self._multus.event(pod, "Warning", "NoNetworkFound", pod_networks.not_found(namespace, name))
                 return False
-        self._detached.discard(key)
-        return True
+        uid, node = pod["metadata"]["uid"], pods.node_of(pod)
+        self._given.free(uid)
+        try:
+            given = [self._given.take(uid, node, f"{one.namespace}/{one.name}", held) for one, held in zip(wanted, definitions, strict=True)]
+        except Exhausted:
+            self._given.free(uid)
+            await self._events.event(pod, "Warning", "FailedCreatePodSandBox", _NO_ADDRESS)
+            return False
+        address = self._assigned.setdefault(uid, self._address())
+        said = {pod_networks.STATUS: pod_networks.status(pod, address, zip(wanted, given, strict=True))}
+        await self.cluster.patch(PODS, key[1], {"metadata": {"uid": uid, "annotations": said}}, key[0])
+        # The change of the pod brings it here again.
+        return False
 
     def _network_changed(self, event: str, _network: Object, _before: Object | None) -> None:
-        """A network that is missed may have come."""
-        if event == "ADDED":
-            for key in self._detached:
-                self.queue.add(key)
+        """A network that is missed may have come, or have more addresses now."""
+        if event != "DELETED":
+            self._attach_again()
+
+    def _attach_again(self) -> None:
+        for key in self._detached:
+            self.queue.add(key)
+
+    def _note_networks(self, pod: Object) -> None:
+        """An engine that starts finds which addresses were given before."""
+        held = [(str(one.get("name")), str(address)) for one in pod_networks.entries(pod) if not one.get("default") for address in one.get("ips") or ()]
+        if held:
+            self._given.note(pod["metadata"]["uid"], pods.node_of(pod), held)
 
     async def _exited(self, pod: Object, code: int) -> float | None:
         """Containers ended by themselves: they run again where the pod says so."""

@@ -87,6 +87,7 @@ def openshift() -> list[Object]:
     )
     table = (
         Definition("config.openshift.io", ("v1",), "ClusterVersion", "clusterversions", namespaced=False, columns=cluster_version),
+        Definition("config.openshift.io", ("v1",), "Network", "networks", namespaced=False, subresources=()),
         Definition(
             "machineconfiguration.openshift.io", ("v1",), "MachineConfigPool", "machineconfigpools", ("mcp",), namespaced=False, columns=pool,
         ),

@@ -27,6 +27,7 @@ def start(cluster: Cluster, clock: Clock, namespace: str, runtime: Runtime) -> t
     heartbeats.observer = cluster.as_service_account("kube-system", "daemon-set-controller")
     handler.observer = cluster.as_service_account(namespace, "kubevirt-controller")
     heartbeats.on_end(handler.proxies_end)
+    handler.migration_address = heartbeats.migration_address
     started: list[Controller] = [heartbeats, handler]
     for controller in started:
         controller.start(identity, clock, informers=informers)

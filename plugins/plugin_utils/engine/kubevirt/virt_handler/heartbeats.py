@@ -13,6 +13,7 @@ import typing as t
 
 from ...controller import Controller
 from ...interface import NODES, PODS, Object
+from ...kubernetes import pod_networks
 from ...kubernetes.runtime import Runtime
 from ..virt_controller import conditions
 
@@ -22,6 +23,7 @@ _EVERY, _JITTER = 60.0, 72.0
 """Seconds between two beats, and how many more at random."""
 _POD_LABELS = "kubevirt.io=virt-handler"
 _BEATS = ("beats", "")
+_MIGRATION_INTERFACE = "migration0"
 
 
 class Heartbeats(Controller):
@@ -37,11 +39,16 @@ class Heartbeats(Controller):
         self._going: set[str] = set()
         self._asked = float("inf")
         self._on_end: list[t.Callable[[str], None]] = []
+        self._addresses: dict[str, str] = {}
         self._random = random.Random(namespace)  # noqa: S311
 
     def on_end(self, function: t.Callable[[str], None]) -> None:
         """Called with the name of a node whose virt-handler ends."""
         self._on_end.append(function)
+
+    def migration_address(self, node: str) -> str:
+        """The address of the node's virt-handler in the network of migrations; empty without one. Source: pkg/virt-handler/migration.go (FindMigrationIP)."""
+        return self._addresses.get(node, "")
 
     def setup(self) -> None:
         self._nodes = self.informer(NODES)
@@ -73,6 +80,7 @@ class Heartbeats(Controller):
         if pod["metadata"].get("namespace") != self._namespace or not pod["spec"].get("nodeName"):
             return
         node = pod["spec"]["nodeName"]
+        self._note_address(event, pod, node)
         if event == "DELETED" or pod["metadata"].get("deletionTimestamp"):
             if before is not None and not before["metadata"].get("deletionTimestamp"):
                 self._going.add(node)
@@ -83,6 +91,13 @@ class Heartbeats(Controller):
             self._going.discard(node)
             self._known.add(node)
             self.queue.add(("node", node))
+
+    def _note_address(self, event: str, pod: Object, node: str) -> None:
+        if event == "DELETED" or pod["metadata"].get("deletionTimestamp"):
+            self._addresses.pop(node, None)
+        elif conditions.is_true(pod, "Ready"):
+            found = next((one for one in pod_networks.addresses_on(pod, _MIGRATION_INTERFACE) if pod_networks.is_global(one)), "")
+            self._addresses[node] = found
 
     def _powered(self, node: str, up: bool) -> None:
         if up and node in self._known:

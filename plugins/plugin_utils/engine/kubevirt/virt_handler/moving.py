@@ -40,6 +40,8 @@ class MovingGuests(Guests):
         self.transfers = Transfers(self._capacity)
         self._failed: dict[Key, int] = {}
         self._hopeless: dict[Key, int] = {}
+        self.migration_address: t.Callable[[str], str] = lambda _node: ""
+        """Where the virt-handler of a node listens on the network of migrations, "" without one."""
 
     def start(self, cluster: Cluster, clock: t.Any, workers: int = 1, informers: t.Any = None) -> None:
         self._alarm = Alarm(clock, lambda: self.queue.add(TICK))
@@ -88,7 +90,7 @@ class MovingGuests(Guests):
             self._exit(target, 1)
             return
         node = self._nodes.get(state["targetNode"])
-        address, ports = writes.address(node), writes.ports(vmi)
+        address, ports = self.migration_address(state["targetNode"]) or writes.address(node), writes.ports(vmi)
         await self._write(writes.with_state(vmi, targetNodeAddress=address, targetDirectMigrationNodePorts=ports))
         self._waiting.over(target)
         await self.events.event(vmi, "Normal", "PreparingTarget", "VirtualMachineInstance Migration Target Prepared.")

@@ -68,7 +68,7 @@ class HyperConverged(Controller):
     def _running(self) -> tuple[str, str, str]:
         """The operator's version, the KubeVirt version that it wants, and its ClusterServiceVersion; empty while it isn't up."""
         deployment = self._deployments.get(OPERATOR, self._namespace)
-        if deployment is None or not rolled_out(deployment):
+        if deployment is None or not rolled_out(deployment) or not (deployment.get("status") or {}).get("availableReplicas"):
             return "", "", ""
         told = environment(deployment)
         owner = (deployment["metadata"].get("labels") or {}).get("olm.owner", "")

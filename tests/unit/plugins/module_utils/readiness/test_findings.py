@@ -13,6 +13,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from ansible_collections.okd.virt.plugins.module_utils._networks.fitness import Surroundings, fitness
+from ansible_collections.okd.virt.plugins.module_utils._networks.reading import MigrationNetwork
+from ansible_collections.okd.virt.plugins.module_utils._networks.use import Use
 from ansible_collections.okd.virt.plugins.module_utils._placement.demand import Demand
 from ansible_collections.okd.virt.plugins.module_utils._pool import allowed_away
 from ansible_collections.okd.virt.plugins.module_utils.readiness.facts import Facts
@@ -72,6 +75,12 @@ def policy(name: str, **labels: str) -> Json:
     return {"metadata": {"name": name}, "spec": {"selectors": {"virtualMachineInstanceSelector": labels}}}
 
 
+def network(text: str | None = '{"type": "macvlan", "ipam": {"type": "whereabouts", "range": "192.0.2.0/24"}}', **use: t.Any) -> MigrationNetwork:
+    definitions = [] if text is None else [{"metadata": {"name": "fast", "namespace": "cnv"}, "spec": {"config": text}}]
+    around = Surroundings("cnv", definitions, [node("a"), node("b")], None, {"spec": {"clusterNetwork": [{"cidr": "10.128.0.0/14"}]}})
+    return MigrationNetwork("cnv", "fast", fitness("fast", around), Use("fast", (), **use))
+
+
 def cluster(**more: t.Any) -> Facts:
     """Nothing is wrong with it."""
     return Facts(NOW, **{"nodes": [node("a"), node("b")], "kubevirt": kubevirt(), **more})
@@ -91,6 +100,9 @@ CASES: dict[str, tuple[Json, str]] = {
     "launcher_outdated": ({"instances": [vmi("v", labels={"kubevirt.io/outdatedLauncherImage": ""})]}, "warning"),
     "migratability_unknown": ({"instances": [vmi("v", live=None)]}, "warning"),
     "migration_failing": ({"instances": [vmi("v")], "migrations": [migration("v", "Failed"), migration("v", "Failed", 2)]}, "warning"),
+    "migration_network_missing": ({"network": network(None)}, "blocker"),
+    "migration_network_not_used": ({"network": network(without=["a"])}, "warning"),
+    "migration_network_unfit": ({"network": network('{"type": "macvlan", "ipam": {"type": "static", "addresses": [{"address": "192.0.2.7/24"}]}}')}, "warning"),
     "migration_network_shared": ({"kubevirt": kubevirt(network=None)}, "note"),
     "migration_running": ({"instances": [vmi("v")], "migrations": [migration("v", "Running")]}, "note"),
     "no_node_fits": ({"nodes": [node("a"), node("b", 4)], "instances": [vmi("v")], "pods": [launcher("v", 8, "a")]}, "blocker"),
@@ -117,6 +129,11 @@ CASES: dict[str, tuple[Json, str]] = {
 
 def test_a_cluster_without_problems() -> None:
     assert findings(cluster(instances=[vmi("v")], pods=[launcher("v", 8, "a")], migrations=[migration("v", "Succeeded")], budgets=[budget(2, 1)]), 1) == []
+
+
+def test_a_network_without_problems_and_one_with_which_virt_handler_does_not_start() -> None:
+    assert findings(cluster(network=network(addresses={"a": ["192.0.2.1"], "b": ["192.0.2.2"]})), 1) == []
+    assert [one.level for one in findings(cluster(network=network("{}")), 1)] == ["blocker"]
 
 
 @pytest.mark.parametrize("name", sorted(IDS))

@@ -246,6 +246,8 @@ def causes_of(below: Object, value: t.Any) -> list[tuple[str, str]]:
     ({"type": "integer", "maximum": 5}, 6, "Invalid value: 6: f in body should be less than or equal to 5"),
     ({"type": "number", "minimum": 1, "exclusiveMinimum": True}, 1, "Invalid value: 1: f in body should be greater than 1"),
     ({"type": "string", "pattern": "^a+$"}, "b", "Invalid value: \"b\": f in body should match '^a+$'"),
+    ({"type": "string", "pattern": "^a+$"}, "a\n", "Invalid value: \"a\\n\": f in body should match '^a+$'"),
+    ({"type": "integer", "format": "int64"}, 2**63, 'Invalid value: "number": f in body must be of type integer: "number"'),
     ({"type": "string", "maxLength": 2}, "abc", "Too long: may not be more than 2 bytes"),
     ({"type": "array", "items": {"type": "string"}, "minItems": 1}, [], "Invalid value: 0: f in body should have at least 1 items"),
     ({"type": "array", "items": {"type": "string"}, "maxItems": 1}, ["a", "b"], "Too many: 2: must have at most 1 items"),
@@ -255,6 +257,12 @@ def causes_of(below: Object, value: t.Any) -> list[tuple[str, str]]:
 ])
 def test_schema_refusals(below: Object, value: t.Any, message: str) -> None:
     assert causes_of(below, value) == [("f", message)]
+
+
+def test_an_integer_beyond_its_format_is_refused_without_a_field() -> None:
+    message = 'Invalid value: "": Checked value must be of type integer with format int32 in f'
+    assert causes_of({"type": "integer", "format": "int32"}, 2**31) == [("<nil>", message)]
+    assert causes_of({"type": "integer", "format": "int32"}, 2**31 - 1) == []
 
 
 @pytest.mark.parametrize(("below", "value"), [
