@@ -20,9 +20,11 @@ from .._errors import Conflict, Forbidden, OptionError, PreconditionFailed
 from .._options import ArgumentSpec, wait_spec
 from .._plan import Change, Json, Outcome, Plan
 from .._verb import Context, Options, Verb
+from . import foreseeing
 from .effective import configured, differences, settings
 from .fields import BY_KEY, BY_OPTION, FIELDS, Value, cautions, checked, same
 from .following import follow
+from .profiles import Scene
 from .temporary import RECORD, Record, record_of
 
 PRESENT, TEMPORARY, RESTORED = "present", "temporary", "restored"
@@ -39,12 +41,12 @@ def spec() -> ArgumentSpec:
             "defaults": {"type": "list", "elements": "str", "choices": list(BY_OPTION), "default": []},
             "take_over": {"type": "bool", "default": False},
         }
-    ).merge(wait_spec(600))
+    ).merge(foreseeing.spec()).merge(wait_spec(600))
 
 
 @dataclass
 class Observed:
-    """The HyperConverged with what follows from it. C(moment) is RFC 3339."""
+    """The HyperConverged with what follows from it. C(moment) is RFC 3339; C(scene) is there for a profile or a prediction."""
 
     hyperconverged: Json
     kubevirt: Json | None = None
@@ -52,6 +54,7 @@ class Observed:
     holder: str = "?"
     moment: str = ""
     network_missing: bool = False
+    scene: Scene | None = None
     warnings: list[str] = field(default_factory=list)
 
     @property
@@ -67,14 +70,18 @@ def observe(context: Context) -> Observed:
     """The resources. Raises PreconditionFailed when there is no HyperConverged, OptionError for options that can't be."""
     cluster, options = context.cluster, context.options
     wanted = checked(options)
-    if options["state"] == RESTORED and wanted:
-        raise OptionError("state restored puts back what stands on the HyperConverged; it takes no settings and no defaults.")
+    foreseeing.check(options)
+    if options["state"] == RESTORED and (wanted or foreseeing.is_asked(options)):
+        raise OptionError("state restored puts back what stands on the HyperConverged; it takes no settings, no defaults, no profile and no loads.")
     found = Observed(hyperconverged_of(cluster, options["namespace"]))
     found.kubevirt = next(iter(cluster.list(KUBEVIRTS, found.namespace, missing_ok=True).items), None)
     try:
         found.policies = cluster.list(MIGRATION_POLICIES, missing_ok=True).items
     except Forbidden:
         found.warnings.append("MigrationPolicies can't be listed: which VMs other settings hold for is not known.")
+    if foreseeing.is_asked(options):
+        found.scene, warnings = foreseeing.read(cluster, options, found.kubevirt, found.namespace)
+        found.warnings += warnings
     if options["state"] == TEMPORARY:
         found.holder = cluster.whoami()
         found.moment = datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
@@ -104,6 +111,11 @@ def plan(observed: Observed, options: Options) -> Plan:
     wanted, current = checked(options), configured(observed.hyperconverged)
     record = _record(observed)
     warnings = list(observed.warnings)
+    facts: Json = {}
+    if observed.scene is not None:
+        foreseen = foreseeing.foresee(observed.scene, options, wanted)
+        facts = foreseen.facts()
+        wanted = {**(foreseen.profile.by_key() if foreseen.profile else {}), **wanted}
     after: Record | None = record
     if options["state"] == RESTORED:
         if record is None:
@@ -118,8 +130,8 @@ def plan(observed: Observed, options: Options) -> Plan:
         after = (record or Record(observed.holder, observed.moment)).with_more(current, changed)
     warnings += cautions({key: BY_KEY[key].default if value is None else value for key, value in {**current, **wanted}.items()} if wanted else {})
     if not changed and after == record:
-        return Plan(warnings=tuple(warnings))
-    return Plan((_change(observed, changed, current, record, after, str(options["state"])),), tuple(warnings))
+        return Plan((), tuple(warnings), facts)
+    return Plan((_change(observed, changed, current, record, after, str(options["state"])),), tuple(warnings), facts)
 
 
 def _record(observed: Observed) -> Record | None:
@@ -210,9 +222,11 @@ def _outcome(observed: Observed, planned: Plan, reason: str) -> Outcome:
     result = {
         "settings": settings(observed.hyperconverged, observed.kubevirt, observed.policies),
         "differences": [one.to_dict() for one in found], "temporary": record.to_dict() if record else None,
+        "profile": planned.facts.get("profile"), "predictions": planned.facts.get("predictions", []),
     }
     outcome = Outcome(not planned.empty, msg, summary={"changes": len(planned.changes), "differences": len(found)}, result=result)
     outcome.warnings = [one.sentence() for one in found]
+    outcome.lines = list(planned.facts.get("lines", ()))
     return outcome
 
 

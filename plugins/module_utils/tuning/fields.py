@@ -14,12 +14,11 @@ import typing as t
 from dataclasses import dataclass
 
 from .._errors import OptionError
-from .._quantity import quantity
+from .._quantity import PLAIN, quantity
 
 Value: t.TypeAlias = int | str | bool | None
 _LARGEST = {"parallel_migrations_per_cluster": 2**31 - 1, "parallel_outbound_migrations_per_node": 2**31 - 1}
 _LARGEST_OTHER = 2**63 - 1
-_QUANTITY = re.compile(r"^[0-9]+(\.[0-9]+)?(Ki|Mi|Gi|Ti|Pi|Ei|k|M|G|T|P|E)?$")
 _MEBIBYTE = 2**20
 
 
@@ -63,7 +62,7 @@ def same(key: str, one: Value, other: Value) -> bool:
 
 
 def _is_quantity(value: Value) -> bool:
-    return not value or (isinstance(value, str) and _QUANTITY.match(value) is not None)
+    return not value or (isinstance(value, str) and PLAIN.match(value) is not None)
 
 
 def checked(options: t.Mapping[str, t.Any]) -> dict[str, Value]:
@@ -102,7 +101,7 @@ def check_number(option: str, value: int) -> None:
 
 def check_bandwidth(value: str) -> None:
     """Raises OptionError for what is no quantity, or one that KubeVirt would round to unlimited."""
-    if not _QUANTITY.match(value):
+    if not PLAIN.match(value):
         raise OptionError(f"bandwidth_per_migration is {value!r}, no quantity such as 64Mi or 1Gi (bytes per second; 0 is unlimited).")
     size = quantity(value)
     if 0 < size < _MEBIBYTE:
