@@ -112,7 +112,8 @@ def nonsense(vmi: Json, machine: t.Mapping[str, str] | None = None) -> list[str]
     metadata = vmi["metadata"]
     where = f"VM {metadata['namespace']}/{metadata['name']}"
     said = {**annotated(machine), **annotated(metadata.get("annotations"))}
-    return [f"{where}: its annotation {name} is {value!r}, no quantity of bytes; it is not looked at." for name, value in said.items() if not PLAIN.match(value)]
+    bad = {name: value for name, value in said.items() if not PLAIN.match(value)}
+    return [f"{where}: its annotation {name} is {value!r}, no quantity of bytes such as 200Mi; it is not looked at." for name, value in bad.items()]
 
 
 def guest_of(vmi: Json, said: Said | None = None) -> Guest:

@@ -3,8 +3,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """How fast the links are over which VMs migrate: as said, else as the nodes report it, else an assumption. Pure.
 
-Private to this collection. Source: kubernetes-nmstate NodeNetworkState (status.currentState); nmstate interfaces (ethernet.speed in Mbit/s, bridge.port, link-aggregation.port,
-vlan.base-iface), routes.running.
+Private to this collection. Source: kubernetes-nmstate NodeNetworkState (status.currentState); nmstate interfaces (ethernet.speed in Mbit/s,
+bridge.port, link-aggregation.port, vlan.base-iface) and routes.running.
 """
 
 from __future__ import annotations

@@ -8,7 +8,13 @@ from __future__ import annotations
 import typing as t
 
 from .._cluster.client import Cluster
-from .._cluster.resources import MIGRATION_POLICIES, NAMESPACES, NETWORK_ATTACHMENT_DEFINITIONS, NODE_NETWORK_STATES, VIRTUAL_MACHINES
+from .._cluster.resources import (
+    MIGRATION_POLICIES,
+    NAMESPACES,
+    NETWORK_ATTACHMENT_DEFINITIONS,
+    NODE_NETWORK_STATES,
+    VIRTUAL_MACHINES,
+)
 from .._errors import Forbidden
 from .guests import Numbers, Said, keep_machine
 from .limits import Limits

@@ -19,6 +19,7 @@ IDS = {
     "heartbeat_stale": WARNING,
     "kubevirt_not_available": BLOCKER,
     "launcher_outdated": WARNING,
+    "load_unreadable": NOTE,
     "migration_network_shared": NOTE,
     "migration_failing": WARNING,
     "migration_running": NOTE,
@@ -38,6 +39,7 @@ IDS = {
     "tls_disabled": WARNING,
     "unsafe_migration_override": WARNING,
     "update_in_progress": WARNING,
+    "will_not_converge": WARNING,
 }
 """Every id with its severity. They stay the same from release to release."""
 

@@ -115,6 +115,7 @@ def plan(observed: Observed, options: Options) -> Plan:
     if observed.scene is not None:
         foreseen = foreseeing.foresee(observed.scene, options, wanted)
         facts = foreseen.facts()
+        warnings += foreseen.warnings()
         wanted = {**(foreseen.profile.by_key() if foreseen.profile else {}), **wanted}
     after: Record | None = record
     if options["state"] == RESTORED:

@@ -91,6 +91,10 @@ class Foreseen:
         """As the result has it."""
         return {"profile": self._profile() if self.profile else None, "predictions": self.predictions, "lines": self._lines()}
 
+    def warnings(self) -> list[str]:
+        """What the profile leaves undone."""
+        return [f"{self.profile.name}: {note}." for note in self.profile.notes] if self.profile else []
+
     def _profile(self) -> Json:
         profile = t.cast(Profile, self.profile)
         known = sum(1 for guest in self.scene.guests if guest.source != ASSUMED)
@@ -110,7 +114,6 @@ class Foreseen:
             for option, value in self.profile.values.items():
                 own = self.own.get(BY_OPTION[option].key)
                 found.append(f"  {option} {value}: {self.profile.reasons[option]}" + (f" (given: {own}, which holds)" if own is not None else ""))
-            found += [f"  {note}." for note in self.profile.notes]
         if self.predictions:
             found += ["The slowest migrations, before -> after:", *(line(one) for one in self.predictions)]
         return found

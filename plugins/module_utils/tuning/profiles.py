@@ -15,6 +15,7 @@ from dataclasses import dataclass, replace
 from .._migrations.guests import Guest
 from .._migrations.limits import Limits
 from .._migrations.links import Link
+from .._migrations.precopy import MIB
 from .._migrations.prediction import (
     ONE_STREAM,
     OVERSHOOT,
@@ -26,7 +27,6 @@ from .._migrations.prediction import (
     surely_converges,
     together,
 )
-from .._migrations.precopy import MIB
 from .._migrations.remedies import DATA_LOSS
 from .fields import BY_OPTION, Value
 
@@ -53,10 +53,16 @@ class _Purpose:
 
 
 _PURPOSES = {
-    BALANCED: _Purpose(0.5, 4, "half of the link is left to the VMs and the storage", "a quarter of the nodes send and a quarter receive, and half are undisturbed"),
-    FAST_WINDOW: _Purpose(0.8, 2, "in a window migrations come first, and a fifth of the link is left to all else", "half of the nodes send, and half receive"),
-    HEAVY_WORKLOADS: _Purpose(0.8, 2, "large and busy VMs need what there is, and a fifth of the link is left to all else", "half of the nodes send, and half receive"),
-    GENTLE: _Purpose(0.2, 8, "a fifth of the link is all that migrations may take", "an eighth of the nodes send and an eighth receive"),
+    BALANCED: _Purpose(
+        0.5, 4, "half of the link is left to the VMs and the storage", "a quarter of the nodes send, or one, and a quarter receive"
+    ),
+    FAST_WINDOW: _Purpose(
+        0.8, 2, "in a window migrations come first, and a fifth of the link is left to all else", "half of the nodes send, or one, and half receive"
+    ),
+    HEAVY_WORKLOADS: _Purpose(
+        0.8, 2, "large and busy VMs need what there is, and a fifth of the link is left to all else", "half of the nodes send, or one, and half receive"
+    ),
+    GENTLE: _Purpose(0.2, 8, "a fifth of the link is all that migrations may take", "an eighth of the nodes send, or one"),
 }
 PROFILES = tuple(_PURPOSES)
 
@@ -109,15 +115,15 @@ def under(limits: Limits, values: t.Mapping[str, Value]) -> Limits:
 def computed(name: str, scene: Scene, may: t.Collection[str] = ()) -> Profile:
     """The profile for a cluster. C(may) is what it is allowed to switch on: auto_converge, post_copy."""
     purpose, scene = _PURPOSES[name], replace(scene, limits=_untouched(scene.limits, may))
+    if scene.limits.network and name in (FAST_WINDOW, HEAVY_WORKLOADS):
+        purpose = replace(purpose, share=1.0, why_share=f"the network {scene.limits.network} is for migrations alone, and all of it is used")
     budget = purpose.share * scene.link.rate
     number, why_number = _out_of_a_node(name, scene, budget)
     values: dict[str, Value] = {_NODE: number, _BANDWIDTH: _bandwidth(budget, number)}
     reasons = {_NODE: why_number, _BANDWIDTH: _why_bandwidth(purpose, scene, budget, number)}
     sending = max(1, scene.nodes // purpose.every)
     values[_CLUSTER] = number * sending
-    reasons[_CLUSTER] = f"{sending} of {scene.nodes} nodes send {number} VMs each at once: {purpose.why_every}" if sending > 1 else (
-        f"one of {scene.nodes} nodes sends at a time, {number} VMs at once: with so few nodes the others are needed as targets"
-    )
+    reasons[_CLUSTER] = f"{sending} of {scene.nodes} nodes at a time, {number} VM{'s' if number > 1 else ''} out of each: {purpose.why_every}"
     values[_COMPLETION], reasons[_COMPLETION] = _completion(name, scene, under(scene.limits, values))
     values[_PROGRESS], reasons[_PROGRESS] = _progress(name, scene, under(scene.limits, values))
     profile = Profile(name, values, reasons)
