@@ -33,7 +33,8 @@ _MOST_ROUNDS = 5000
 _CLEARLY_LESS = 0.5
 UNIFORM, SEQUENTIAL, HOT = "uniform", "sequential", "hot"
 PATTERNS = (UNIFORM, SEQUENTIAL, HOT)
-_PARTS = {UNIFORM: ((1.0, 1.0),), HOT: ((0.2, 0.8), (0.8, 0.2))}
+_HOT = ((0.2, 0.8), (0.8, 0.2))
+"""Parts of a working set, and the share of the writes that each gets."""
 
 
 @dataclass(frozen=True)
@@ -62,7 +63,9 @@ class Load:
             return 0.0
         if self.pattern == SEQUENTIAL:
             return min(self.working_set, written)
-        return sum(size * self.working_set * -math.expm1(-share * written / (size * self.working_set)) for size, share in _PARTS[self.pattern])
+        if self.pattern == UNIFORM:
+            return self.working_set * -math.expm1(-written / self.working_set)
+        return sum(size * self.working_set * -math.expm1(-share * written / (size * self.working_set)) for size, share in _HOT)
 
     def together(self, unsent: float, dirtied: float) -> float:
         """Bytes to send when so many are left of a round and so many were dirtied in it."""
@@ -109,6 +112,7 @@ class Copy:
         self.ended = math.inf
         self.circling = 0.0
         self._auto_converge = auto_converge
+        self._rate, self._step, self._little = channel.rate, channel.rate * channel.step, channel.rate * DOWNTIME
         self._synced = 0.0
         self._first = True
         self._period = (0.0, 0.0, 0.0)
@@ -123,7 +127,7 @@ class Copy:
             self._stop()
         while self.ended == math.inf and not self.circling:
             sent, scanned = self._ahead()
-            took = sent / self.channel.rate + scanned * ZERO
+            took = sent / self._rate + scanned * ZERO
             if self.time + took > until:
                 self._part(until - self.time)
                 break
@@ -147,17 +151,16 @@ class Copy:
         return self.load.together(self.unsent, dirtied)
 
     def _may_stop(self) -> bool:
-        return self.unsent + self.zero < self.channel.rate * DOWNTIME
+        return self.unsent + self.zero < self._little
 
     def _ahead(self) -> tuple[float, float]:
         """What the next round sends, and what of the zeros it looks at: up to the first look at which little enough is left."""
-        step = self.channel.rate * self.channel.step
-        too_much = self.unsent + self.zero - self.channel.rate * DOWNTIME
-        sent = min(self.unsent, step * max(1, math.floor(too_much / step) + 1))
+        too_much = self.unsent + self.zero - self._little
+        sent = min(self.unsent, self._step * max(1, int(too_much / self._step) + 1))
         return sent, min(self.zero, max(0.0, too_much - sent + 1)) if sent == self.unsent else 0.0
 
     def _part(self, seconds: float) -> None:
-        sent = min(self.unsent, seconds * self.channel.rate)
+        sent = min(self.unsent, seconds * self._rate)
         self.unsent -= sent
         self.time += seconds
 

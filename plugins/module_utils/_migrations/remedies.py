@@ -26,6 +26,7 @@ Json = dict[str, t.Any]
 DATA_LOSS = "if either node or the network between them fails while the rest of its memory follows, the VM is lost"
 _DEFAULT_COMPLETION = 150
 _LONGEST_PER_GIB = 3600
+_HUNDREDTH = 100
 _SPARE_BANDWIDTH, _SPARE_TIME = 1.1, 1.25
 """What is proposed over the least that the model asks for: next to a threshold its answer is luck."""
 
@@ -72,7 +73,7 @@ def _bandwidth(guest: Guest, limits: Limits, share: float) -> Remedy | None:
     low, high = now, max(now + 1, math.ceil(min(share, ONE_STREAM) / MIB))
     if not at(high).converges:
         return None
-    while high - low > 1:
+    while high - low > max(1, high // _HUNDREDTH):
         middle = (low + high) // 2
         low, high = (low, middle) if at(middle).converges else (middle, high)
     proposed = math.ceil(high * _SPARE_BANDWIDTH)
@@ -81,7 +82,7 @@ def _bandwidth(guest: Guest, limits: Limits, share: float) -> Remedy | None:
         return None
     return Remedy(
         "bandwidth", {"bandwidth_per_migration": f"{proposed}Mi"}, found,
-        f"with bandwidthPerMigration {proposed}Mi {found.sentence}; {high}Mi is the least", float(high * MIB),
+        f"with bandwidthPerMigration {proposed}Mi {found.sentence}; about {high}Mi is the least", float(high * MIB),
     )
 
 

@@ -28,6 +28,7 @@ from .._migrations.prediction import (
     together,
 )
 from .._migrations.remedies import DATA_LOSS
+from .._placement.fitting import some
 from .fields import BY_OPTION, Value
 
 Json = dict[str, t.Any]
@@ -35,6 +36,11 @@ BALANCED, FAST_WINDOW, HEAVY_WORKLOADS, GENTLE = "balanced", "fast_window", "hea
 AUTO_CONVERGE, POST_COPY = "auto_converge", "post_copy"
 _MOST_OUT_OF_A_NODE = 8
 _GOOD_ENOUGH = 1.05
+_STARTS = 1.0
+"""Migrations that KubeVirt starts in a second: it makes a target pod only when no other one is being made, and looks again after a second."""
+_LONG = 600.0
+_LONGEST_WAIT = 600
+"""Seconds for each 10^9 bytes. A VM that needs more counts as one that does not get over: it would hold its slot for hours."""
 _SPARE_TIME = {BALANCED: 2, FAST_WINDOW: 2, HEAVY_WORKLOADS: 3, GENTLE: 2}
 _NODE, _CLUSTER, _BANDWIDTH = "parallel_outbound_migrations_per_node", "parallel_migrations_per_cluster", "bandwidth_per_migration"
 _COMPLETION, _PROGRESS = "completion_timeout_per_gib", "progress_timeout"
@@ -121,10 +127,9 @@ def computed(name: str, scene: Scene, may: t.Collection[str] = ()) -> Profile:
     number, why_number = _out_of_a_node(name, scene, budget)
     values: dict[str, Value] = {_NODE: number, _BANDWIDTH: _bandwidth(budget, number)}
     reasons = {_NODE: why_number, _BANDWIDTH: _why_bandwidth(purpose, scene, budget, number)}
-    sending = max(1, scene.nodes // purpose.every)
-    values[_CLUSTER] = number * sending
-    reasons[_CLUSTER] = f"{sending} of {scene.nodes} nodes at a time, {number} VM{'s' if number > 1 else ''} out of each: {purpose.why_every}"
-    values[_COMPLETION], reasons[_COMPLETION] = _completion(name, scene, under(scene.limits, values))
+    values[_CLUSTER], reasons[_CLUSTER] = _in_the_cluster(purpose, scene, under(scene.limits, values), number)
+    slowed: dict[str, Value] = {"allow_auto_converge": True} if AUTO_CONVERGE in may else {}
+    values[_COMPLETION], reasons[_COMPLETION] = _completion(name, scene, under(scene.limits, {**values, **slowed}))
     values[_PROGRESS], reasons[_PROGRESS] = _progress(name, scene, under(scene.limits, values))
     profile = Profile(name, values, reasons)
     return _assisted(profile, scene, may) if name == HEAVY_WORKLOADS else _not_assisted(profile, scene)
@@ -151,7 +156,7 @@ def _out_of_a_node(name: str, scene: Scene, budget: float) -> tuple[int, str]:
         return number, f"{number} at once, so that a busy VM gets up to {rate_text(budget / number)} of its node's link"
     if number == usual:
         return number, f"{number} at once, as HyperConverged has it: no VM whose load is known needs more of the link than that leaves each"
-    return number, f"{number} at once: with {usual} the share of each would be too small for {lost[usual] - best} VMs whose load is known"
+    return number, f"{number} at once: with {usual} the share of each would be too small for {_count(lost[usual] - best)} whose load is known"
 
 
 def _fastest(scene: Scene, budget: float) -> tuple[int, str]:
@@ -166,11 +171,14 @@ def _fastest(scene: Scene, budget: float) -> tuple[int, str]:
     fewest = min(lost for lost, _seconds in times.values())
     best = min(seconds for lost, seconds in times.values() if lost == fewest)
     number = next(number for number, (lost, seconds) in times.items() if lost == fewest and seconds <= best * _GOOD_ENOUGH)
-    alone = times[1][1]
-    what = f"{fullest[0].node or 'the fullest node'} with its {len(fullest)} VMs is empty after {times[number][1]:.0f} s"
+    what = f"the migrations of the fullest node, {fullest[0].node or 'its name is not known'}, take {_seconds(times[number][1])}"
     if number == 1:
         return 1, f"one at a time: {what}, and more at once would not be faster"
-    return number, f"{number} at once: {what}, one after the other it would take {alone:.0f} s"
+    return number, f"{number} at once: {what}, and {_seconds(times[1][1])} one after the other"
+
+
+def _seconds(value: float) -> str:
+    return f"{value:.0f} s" if math.isfinite(value) else "for ever"
 
 
 def _lost(scene: Scene, budget: float, number: int) -> list[Guest]:
@@ -179,6 +187,16 @@ def _lost(scene: Scene, budget: float, number: int) -> list[Guest]:
     rate = scene.link.rate
     known = (guest for guest in scene.guests if guest.load.dirty_rate and not surely_converges(guest, limits, rate, number))
     return [guest for guest in known if not of_guest(guest, limits, rate, number).moves]
+
+
+def _in_the_cluster(purpose: _Purpose, scene: Scene, limits: Limits, number: int) -> tuple[int, str]:
+    """So many out of so many nodes, unless KubeVirt could not start as many before the first are over."""
+    sending = max(1, scene.nodes // purpose.every)
+    times = [of_guest(guest, limits, scene.link.rate, at_once(limits, number)).seconds for guest in scene.guests]
+    average = sum(min(one, _LONG) for one in times) / len(times) if times else math.inf
+    if math.isfinite(average) and number * sending > (most := max(number, math.ceil(average * _STARTS))):
+        return most, f"a migration takes {average:.0f} s, and KubeVirt starts one after the other, about one a second: more would never be under way"
+    return number * sending, f"{sending} of {scene.nodes} nodes at a time, {_count(number)} out of each: {purpose.why_every}"
 
 
 def _bandwidth(budget: float, number: int) -> str:
@@ -194,13 +212,13 @@ def _why_bandwidth(purpose: _Purpose, scene: Scene, budget: float, number: int) 
 
 
 def _longest_wait(scene: Scene, limits: Limits) -> tuple[float, Guest | None]:
-    """The most seconds for each 10^9 bytes begun that a VM needs which gets over at all, and which VM that is."""
+    """The most seconds for each 10^9 bytes begun that a VM needs which gets over in a time that one waits for, and which VM that is."""
     unbound = replace(limits, completion_seconds_per_gib=0)
     found: tuple[float, Guest | None] = (0.0, None)
     for guest, number in _with_numbers(scene, limits):
         predicted = of_guest(replace(guest, policy=_without_time(guest.policy)), unbound, scene.link.rate, number)
-        if predicted.converges:
-            needed = predicted.seconds / longest_seconds(guest.load.memory, replace(limits, completion_seconds_per_gib=1))
+        needed = predicted.seconds / longest_seconds(guest.load.memory, replace(limits, completion_seconds_per_gib=1))
+        if predicted.converges and needed <= _LONGEST_WAIT:
             found = max(found, (needed, guest), key=lambda one: one[0])
     return found
 
@@ -256,24 +274,27 @@ def _assisted(profile: Profile, scene: Scene, may: t.Collection[str]) -> Profile
         if not left:
             break
         still = {guest.key for guest in _left(scene, {**values, option: True})}
-        helped = [guest.full_name for guest in left if guest.key not in still]
+        helped = [guest for guest in left if guest.key not in still]
         if helped and kind in may:
             values[option] = True
-            reasons[option] = f"{_some(helped)} would not get over without: {price}"
+            reasons[option] = f"{_names(helped)} would not get over without: {price}"
         elif helped:
-            notes.append(f"{_some(helped)} would get over with {option}, which was not allowed (profile_may: {kind}): {price}")
+            notes.append(f"{_names(helped)} would get over with {option}, which was not allowed (profile_may: {kind}): {price}")
     left = _left(scene, values)
     if left:
-        notes.append(f"{_some([guest.full_name for guest in left])} would not get over with these settings")
+        notes.append(f"{_names(left)} would not get over with these settings")
     return replace(profile, values=values, reasons=reasons, notes=tuple(notes))
 
 
 def _not_assisted(profile: Profile, scene: Scene) -> Profile:
     left = _left(scene, profile.values)
-    said = f"{_some([guest.full_name for guest in left])} would not get over with these settings; see heavy_workloads, or a MigrationPolicy for them"
+    said = f"{_names(left)} would not get over with these settings; see heavy_workloads, or a MigrationPolicy for them"
     return replace(profile, notes=(said,) if left else ())
 
 
-def _some(names: t.Sequence[str]) -> str:
-    shown = ", ".join(sorted(names)[:3])
-    return f"VM{'s' if len(names) > 1 else ''} {shown}{f' and {len(names) - 3} more' if len(names) > 3 else ''}"
+def _count(number: int) -> str:
+    return f"{number} VM{'s' if number > 1 else ''}"
+
+
+def _names(guests: t.Sequence[Guest]) -> str:
+    return f"VM{'s' if len(guests) > 1 else ''} {some(sorted(guest.full_name for guest in guests))}"

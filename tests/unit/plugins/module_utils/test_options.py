@@ -14,7 +14,13 @@ import yaml
 
 from ansible_collections.okd.virt.plugins import doc_fragments, modules
 from ansible_collections.okd.virt.plugins.doc_fragments import attributes, auth, drain, loads, wait
-from ansible_collections.okd.virt.plugins.module_utils._options import ArgumentSpec, auth_spec, drain_spec, loads_spec, wait_spec
+from ansible_collections.okd.virt.plugins.module_utils._options import (
+    ArgumentSpec,
+    auth_spec,
+    drain_spec,
+    loads_spec,
+    wait_spec,
+)
 from ansible_collections.okd.virt.plugins.module_utils._verbs import VERBS, find
 
 Json = dict[str, t.Any]

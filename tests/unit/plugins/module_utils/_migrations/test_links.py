@@ -10,7 +10,12 @@ import typing as t
 import pytest
 
 from ansible_collections.okd.virt.plugins.module_utils._errors import OptionError
-from ansible_collections.okd.virt.plugins.module_utils._migrations.links import NOT_KNOWN, given_link, interface_of, reported_link
+from ansible_collections.okd.virt.plugins.module_utils._migrations.links import (
+    NOT_KNOWN,
+    given_link,
+    interface_of,
+    reported_link,
+)
 
 Json = dict[str, t.Any]
 
@@ -26,9 +31,8 @@ def card(name: str, speed: int | None, kind: str = "ethernet") -> Json:
 
 def ovn(*ports: str) -> list[Json]:
     """The bridge of OVN-Kubernetes, which bears the node's address."""
-    return [
-        {"name": "br-ex", "type": "ovs-interface"}, {"name": "br-ex", "type": "ovs-bridge", "bridge": {"port": [{"name": "br-ex"}, *({"name": one} for one in ports)]}},
-    ]
+    bridge = {"port": [{"name": one} for one in ("br-ex", *ports)]}
+    return [{"name": "br-ex", "type": "ovs-interface"}, {"name": "br-ex", "type": "ovs-bridge", "bridge": bridge}]
 
 
 def test_the_slowest_node_over_whose_default_route_it_goes() -> None:
