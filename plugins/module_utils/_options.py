@@ -82,6 +82,13 @@ def wait_spec(timeout: int = 300) -> ArgumentSpec:
     return ArgumentSpec({"wait": {"type": "bool", "default": True}, "wait_timeout": {"type": "int", "default": timeout}})
 
 
+def loads_spec() -> ArgumentSpec:
+    """What is known of VMs and links, for predictions."""
+    numbers = {name: {"type": "str"} for name in ("dirty_rate", "working_set", "non_zero")}
+    named = {name: {"type": "str", "required": True} for name in ("namespace", "name")}
+    return ArgumentSpec({"loads": {"type": "list", "elements": "dict", "default": [], "options": {**named, **numbers}}, "link_speed": {"type": "str"}})
+
+
 def drain_spec() -> ArgumentSpec:
     """Which nodes are drained, and how."""
     return ArgumentSpec(

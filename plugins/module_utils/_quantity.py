@@ -1,15 +1,19 @@
 # Copyright: the okd.virt contributors
 # GNU General Public License v3.0 or later (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Quantities of Kubernetes, read leniently. Private to this collection."""
+"""Quantities of Kubernetes. Private to this collection."""
 
 from __future__ import annotations
 
 import contextlib
+import re
 import typing as t
 
 with contextlib.suppress(ImportError):
     from kubernetes.utils.quantity import parse_quantity
+
+PLAIN = re.compile(r"^[0-9]+(\.[0-9]+)?(Ki|Mi|Gi|Ti|Pi|Ei|k|M|G|T|P|E)?$")
+"""Those without a sign and without small fractions, which are all that sizes and speeds need."""
 
 
 def quantity(text: t.Any) -> float:

@@ -16,9 +16,12 @@ description:
     KubeVirt rounds to unlimited.
   - Settings for a while (O(state=temporary)) are put back by O(state=restored), by any later run, on any machine - what was there before stands on the
     HyperConverged itself, in its annotation C(okd.virt/temporary-live-migration-config), from the moment on in which they are changed.
+  - A profile (O(profile)) is a set of settings computed from the cluster for a purpose. Check mode and the result say what it sets, why, and what is
+    predicted for the slowest VMs before and after.
 extends_documentation_fragment:
   - okd.virt.attributes
   - okd.virt.auth
+  - okd.virt.loads
   - okd.virt.wait
 options:
   state:
@@ -96,6 +99,26 @@ options:
     description: With O(state=temporary), whether to add to the settings that somebody else has for a while. All of them are restored together.
     type: bool
     default: false
+  profile:
+    description:
+      - Settings computed from the number of nodes, the VMs that run, the settings that hold, and the speed of the links. What is given beside it wins.
+      - V(balanced) leaves half of a link to the VMs and the storage. V(fast_window) empties nodes as fast as a window allows. V(heavy_workloads) gives each
+        migration all that there is, and more time, for large and busy VMs. V(gentle) moves one VM after the other out of a node with a fifth of its link.
+      - A profile sets both limits of migrations at once, the bandwidth and both time-outs. It leaves the network alone, and auto-converge and post-copy too,
+        but for O(profile_may).
+      - A profile is computed when the task runs. When the cluster becomes another one its numbers stay until it is run again.
+    type: str
+    choices: [balanced, fast_window, heavy_workloads, gentle]
+  profile_may:
+    description:
+      - What V(heavy_workloads) may switch on, where VMs whose load is known would not get over otherwise. Without it the result says what it would do.
+      - V(auto_converge) slows down the CPUs of VMs that write faster than they are copied.
+      - V(post_copy) lets a VM go on at the target before its memory is there. If either node or the network fails in the meantime the VM is lost.
+      - What is switched on holds for all VMs; a MigrationPolicy does so for some.
+    type: list
+    elements: str
+    choices: [auto_converge, post_copy]
+    default: []
   wait_timeout:
     description: Seconds to wait at most until KubeVirt has taken over the settings, and virt-handler runs with the network.
     type: int
@@ -110,8 +133,12 @@ notes:
     said not to be known.
   - HyperConverged is read and written in C(v1beta1) as long as the cluster serves it, else in C(v1), where the settings are in
     C(spec.virtualization.liveMigrationConfig). Defaults are those of the cluster's own schema.
+  - For O(profile) and O(loads) also C(list) on C(nodes), C(namespaces), C(virtualmachineinstances.kubevirt.io), C(virtualmachines.kubevirt.io) and
+    C(migrationpolicies.migrations.kubevirt.io), and without O(link_speed) on C(nodenetworkstates.nmstate.io), else 10 Gbit/s are assumed.
   - To say which policies matter, C(list) on C(migrationpolicies.migrations.kubevirt.io). Without it a warning tells that it is not known.
 seealso:
+  - module: okd.virt.migration_policy
+  - module: okd.virt.readiness_info
   - module: okd.virt.rolling_drain
   - module: okd.virt.migration_info
 author:
@@ -148,6 +175,27 @@ EXAMPLES = r"""
   okd.virt.live_migration_config:
     network: migration-network
     accepted_network_problems: [network_overlap]
+
+- name: What would be set for a window, why, and what it means for the slowest VMs
+  okd.virt.live_migration_config:
+    profile: fast_window
+    link_speed: 25G
+  check_mode: true
+  register: found
+
+- name: Busy databases get over, slowed down if it must be, but never by post-copy
+  okd.virt.live_migration_config:
+    state: temporary
+    profile: heavy_workloads
+    profile_may: [auto_converge]
+    loads:
+      - {namespace: shop, name: database, dirty_rate: 400Mi, working_set: 6Gi, non_zero: 28Gi}
+
+- name: Would this VM get over with the settings that hold now, and what would help
+  okd.virt.live_migration_config:
+    loads:
+      - {namespace: shop, name: database, dirty_rate: 400Mi, working_set: 6Gi}
+  register: found
 
 - name: Only show what holds
   okd.virt.live_migration_config:
@@ -205,6 +253,39 @@ temporary:
   returned: always
   type: dict
   sample: {"holder": "admin", "since": "2026-05-01T22:00:00Z", "before": {"progressTimeout": 150}, "set": {"progressTimeout": 300}}
+profile:
+  description:
+    - The profile that was asked for, null for none - the C(link) speed and where it is known from (C(option), C(node_network_state), C(assumption)), how many
+      C(nodes) take VMs, how many C(vms) run, of how many the load is known, and each of its C(settings) with the reason. C(overruled_by) is what was given
+      beside it. C(notes) say what it does not do.
+  returned: always
+  type: dict
+  sample:
+    name: balanced
+    link: {"bits_per_second": 10000000000, "source": "option", "sentence": "the nodes' links carry 10 Gbit/s, as link_speed says"}
+    nodes: 6
+    vms: 41
+    vms_of_known_load: 3
+    settings:
+      - option: bandwidth_per_migration
+        value: 254Mi
+        reason: "half of the link is left to the VMs and the storage: 596 MiB/s of 1192 MiB/s for 2 at once, less the 17% that ..."
+        overruled_by: null
+    notes: []
+predictions:
+  description:
+    - With O(profile) or O(loads), the VMs that do not get over or take longest, the worst first - what is predicted C(before) and C(after), on which
+      C(assumptions), where the load is known from (C(load_from)), whether the answer is C(close) to being the other one, and which C(remedies) would get it over,
+      each with its settings and its predicted time.
+    - The C(outcome) is C(converges), C(post_copy), C(paused), C(given_up) or C(never_ends).
+  returned: always
+  type: list
+  elements: dict
+  sample:
+    - namespace: shop
+      name: database
+      before: {"outcome": "given_up", "converges": false, "seconds": 7804.7, "sentence": "KubeVirt gives it up after 7800 s (completionTimeoutPerGiB)"}
+      after: {"outcome": "converges", "converges": true, "seconds": 84.0, "sentence": "it is over after 84 s"}
 summary:
   description: Counts.
   returned: always

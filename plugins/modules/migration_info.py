@@ -208,7 +208,7 @@ migrations:
       returned: unless it has ended
       sample: {"total_bytes": 2147483648, "processed_bytes": 1610612736, "remaining_bytes": 536870912, "percent": 75}
     expected_seconds:
-      description: How long it may be expected to take in all, by memory and bandwidth. An estimate, for a guest that writes little.
+      description: How long it is predicted to take in all, by memory, bandwidth, and what annotations of the VM say of its load.
       type: float
       returned: unless it has ended
       sample: 35.5

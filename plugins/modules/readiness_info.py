@@ -16,6 +16,7 @@ description:
 extends_documentation_fragment:
   - okd.virt.attributes.info
   - okd.virt.auth
+  - okd.virt.loads
 options:
   nodes_at_once:
     description:
@@ -37,9 +38,10 @@ requirements:
   - kubernetes >= 28.1.0
 notes:
   - Rules needed - C(list) on C(nodes), C(pods), C(poddisruptionbudgets.policy), C(virtualmachineinstances.kubevirt.io),
-    C(virtualmachineinstancemigrations.kubevirt.io), C(kubevirts.kubevirt.io) and C(migrationpolicies.migrations.kubevirt.io), and on C(namespaces) where
-    there are policies; without O(nodes_at_once) also C(get) on C(machineconfigpools.machineconfiguration.openshift.io).
-  - Affinity between pods and huge pages are not judged, nor is how much a VM writes to its memory.
+    C(virtualmachineinstancemigrations.kubevirt.io), C(virtualmachines.kubevirt.io), C(kubevirts.kubevirt.io) and
+    C(migrationpolicies.migrations.kubevirt.io), and on C(namespaces) where there are policies; without O(nodes_at_once) also C(get) on C(machineconfigpools.machineconfiguration.openshift.io).
+  - Where loads are known and O(link_speed) is not given also C(list) on C(nodenetworkstates.nmstate.io), without which the links are assumed to carry 10 Gbit/s.
+  - Affinity between pods and huge pages are not judged, nor are VMs of which nobody says how fast they write.
 seealso:
   - module: okd.virt.node_drain
   - module: okd.virt.live_migration_config
@@ -61,6 +63,12 @@ EXAMPLES = r"""
   okd.virt.readiness_info:
     nodes_at_once: 2
     accepted: ["not_migratable:analytics/gpu-1", bandwidth_unlimited]
+
+- name: Whether a busy database would get over
+  okd.virt.readiness_info:
+    link_speed: 25G
+    loads:
+      - {namespace: shop, name: database, dirty_rate: 400Mi, working_set: 6Gi, non_zero: 28Gi}
 """
 
 RETURN = r"""

@@ -129,14 +129,17 @@ def test_a_full_node_checked_and_drained_twice(draining: Draining) -> None:
 def test_other_settings_hold_as_long_as_the_drain_takes_even_one_that_fails(draining: Draining) -> None:
     hyperconverged = "/apis/hco.kubevirt.io/v1beta1/namespaces/kubevirt-hyperconverged/hyperconvergeds/kubevirt-hyperconverged"
     before = draining.api.get(hyperconverged)["spec"]["liveMigrationConfig"]
-    wanted = '{"drain_temporary_settings": {"parallel_outbound_migrations_per_node": 4, "parallel_migrations_per_cluster": 8}}'
+    wanted = '{"drain_temporary_settings": {"profile": "fast_window", "parallel_outbound_migrations_per_node": 4, "parallel_migrations_per_cluster": 8}}'
     failed = draining.run("-e", wanted, "-e", "drain_deadline=1")
     assert failed.returncode != 0
     assert draining.api.get(hyperconverged)["spec"]["liveMigrationConfig"] == before
     done = draining.run("-e", wanted).passed()
     during, after = done.results("okd.virt.live_migration_config")
     assert during["settings"]["parallel_outbound_migrations_per_node"]["kubevirt"] == 4
+    of_profile = {one["option"]: one["value"] for one in during["profile"]["settings"]}
+    assert during["settings"]["bandwidth_per_migration"]["kubevirt"] == of_profile["bandwidth_per_migration"]
     assert after["settings"]["parallel_outbound_migrations_per_node"]["kubevirt"] == 2
+    assert after["settings"]["bandwidth_per_migration"]["kubevirt"] is None
     assert after["temporary"] is None
     assert not draining.vms_here()
     assert draining.run("-e", wanted).passed().changed == []

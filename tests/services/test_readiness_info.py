@@ -87,9 +87,37 @@ def test_exactly_what_is_planted_in_few_requests(lab: Site) -> None:
     assert len(outcome.lines) == len(PLANTED)
     for _severity, name, where in PLANTED:
         assert [line for line in outcome.lines if f" {name} " in line and f" {where}: " in line]
-    assert lab.verbs.requests <= 8
+    assert lab.verbs.requests <= 9
     launchers = [pod for pod in lab.api.items(PODS) if (pod["metadata"].get("labels") or {}).get("kubevirt.io") == "virt-launcher"]
     assert outcome.summary["vms"] == len(launchers)
+
+
+@pytest.mark.parametrize("kind", ["bandwidth", "auto_converge", "post_copy"])
+def test_a_vm_that_writes_too_fast_and_each_remedy_as_it_is_given(lab: Site, kind: str) -> None:
+    """Known from annotations of its machine; the remedy is applied to all VMs, or by a MigrationPolicy to this one."""
+    machine = lab.machine("shop", "vm-1")
+    settings = lab.api.get(HCO)["spec"]["liveMigrationConfig"]
+    lab.patch(machine, {"metadata": {"annotations": {"okd.virt/dirty-rate": "120Mi", "okd.virt/working-set": "512Mi"}}})
+    lab.verbs("live_migration_config", bandwidth_per_migration="64Mi")
+    try:
+        lab.becomes(planted("bandwidth_unlimited", will_not_converge="shop/vm-1"))
+        (found,) = (one for one in lab().result["findings"] if one["id"] == "will_not_converge")
+        assert "120 MiB/s (annotation)" in found["sentence"]
+        remedy = {one["kind"]: one["settings"] for one in found["data"]["remedies"]}[kind]
+        labels = lab.api.get(lab.machine("shop", "vm-1", INSTANCES))["metadata"]["labels"]
+        selector = {"kubevirt.io/vm": labels["kubevirt.io/vm"]} if "kubevirt.io/vm" in labels else {"vm.kubevirt.io/name": labels["vm.kubevirt.io/name"]}
+        lab.verbs("migration_policy", name="busy", namespace_selector={"kubernetes.io/metadata.name": "shop"},
+                  virtual_machine_instance_selector=selector, **remedy)
+        lab.becomes(planted("bandwidth_unlimited"))
+        lab.verbs("migration_policy", name="busy", state="absent")
+        lab.becomes(planted("bandwidth_unlimited", will_not_converge="shop/vm-1"))
+        lab.verbs("live_migration_config", **remedy)
+        lab.becomes(planted("bandwidth_unlimited"))
+    finally:
+        lab.verbs("migration_policy", name="busy", state="absent")
+        lab.patch(machine, {"metadata": {"annotations": {"okd.virt/dirty-rate": None, "okd.virt/working-set": None}}})
+        lab.patch(HCO, {"spec": {"liveMigrationConfig": {**settings, "bandwidthPerMigration": None}}})
+        lab.becomes(PLANTED)
 
 
 def test_accepted_findings_stay_in_the_report_and_do_not_count(lab: Site) -> None:

@@ -9,7 +9,7 @@ Source: KubeVirt pkg/virt-config/virt-config.go (defaults), api/core/v1/types.go
 from __future__ import annotations
 
 import typing as t
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from .state import is_active
 
@@ -29,6 +29,7 @@ class Limits:
     post_copy: bool = False
     workload_disruption: bool = False
     network: str = ""
+    encrypted: bool = True
 
 
 def limits(kubevirt: Json | None) -> Limits:
@@ -46,7 +47,21 @@ def limits(kubevirt: Json | None) -> Limits:
         bandwidth=str(value("bandwidthPerMigration", "0")), completion_seconds_per_gib=int(value("completionTimeoutPerGiB", 150)),
         progress_seconds=int(value("progressTimeout", 150)), auto_converge=bool(value("allowAutoConverge", False)), post_copy=post_copy,
         workload_disruption=bool(value("allowWorkloadDisruption", post_copy)), network=str(value("network", "") or ""),
+        encrypted=not value("disableTLS", False),
     )
+
+
+def overridden(known: Limits, policy: Json | None) -> Limits:
+    """What holds for the VMs of a MigrationPolicy: what it sets in place of the cluster's. Post-copy brings the right to disturb the guest with it."""
+    given = (policy or {}).get("spec") or {}
+    names = {
+        "bandwidthPerMigration": "bandwidth", "completionTimeoutPerGiB": "completion_seconds_per_gib", "allowAutoConverge": "auto_converge",
+        "allowPostCopy": "post_copy", "allowWorkloadDisruption": "workload_disruption",
+    }
+    said = {ours: given[name] for name, ours in names.items() if given.get(name) is not None}
+    if "post_copy" in said:
+        said.setdefault("workload_disruption", said["post_copy"])
+    return replace(known, **said)
 
 
 def free_slots(known: Limits, migrations: t.Iterable[Json], out_of_node: t.Collection[tuple[str, str]]) -> int:

@@ -8,8 +8,9 @@ from __future__ import annotations
 import typing as t
 from dataclasses import dataclass
 
-from .._migrations.duration import expected_together
+from .._migrations.guests import Guest
 from .._migrations.limits import Limits
+from .._migrations.prediction import together
 from .._placement.demand import Demand, demand_of, on_model
 from .._placement.fitting import Fit, fit, some
 from .._placement.placing import place
@@ -66,10 +67,10 @@ def outlook(
     return Outlook(fits, before, before - needed, room.recommended(min(at_once, len(drained))))
 
 
-def expected(memories: t.Sequence[int], limits: Limits, nodes_at_once: int) -> Json:
+def expected(guests: t.Sequence[Guest], limits: Limits, nodes_at_once: int) -> Json:
     """How long the migrations out of a node may take, in seconds, None for no end; and on what assumptions."""
     slots = min(limits.per_node, limits.per_cluster // nodes_at_once or min(limits.per_cluster, 1))
-    found = expected_together(memories, limits, slots)
+    found = together(guests, limits, slots)
     seconds = None if found.seconds == float("inf") else found.seconds
     said = (*found.assumptions, "no other migration is under way, and no MigrationPolicy says otherwise") if found.assumptions else ()
     return {"seconds": seconds, "assumptions": list(said)}

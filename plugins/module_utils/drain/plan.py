@@ -9,6 +9,7 @@ import typing as t
 from dataclasses import dataclass, replace
 
 from .._errors import PreconditionFailed
+from .._migrations.guests import guest_of
 from .._migrations.limits import limits
 from .._migrations.memory import memory_bytes
 from .._placement.fitting import Fit
@@ -118,7 +119,7 @@ def _of_node(node: Json, pods: list[_Pod], observed: Observed, request: Request,
         elif one.current is None:
             changes += _change(one.standing, name, request)
     vmis = [observed.vmis[key] for one in pods if (key := one.standing.fate.vmi) in observed.vmis and key and one.standing.fate.way is Way.MIGRATE]
-    described["expected"] = expected([memory_bytes(vmi) for vmi in vmis], limits(observed.kubevirt), min(request.max_parallel, len(observed.nodes)))
+    described["expected"] = expected([guest_of(vmi) for vmi in vmis], limits(observed.kubevirt), min(request.max_parallel, len(observed.nodes)))
     return changes, described, refused
 
 

@@ -10,10 +10,11 @@ import typing as t
 from collections import Counter
 from dataclasses import dataclass, field
 
-from .._migrations.duration import expected_seconds
+from .._migrations.guests import guest_of
 from .._migrations.limits import Limits
 from .._migrations.memory import memory_bytes
 from .._migrations.ours import made_by, run_of
+from .._migrations.prediction import of_guest
 from .._migrations.reasons import own_state, raw_reason
 from .._migrations.standing import Slots, failures_before, standing
 from .._migrations.state import Key, is_active, is_final, may_cancel, phase, vmi_key
@@ -105,12 +106,11 @@ def describe(migration: Json, around: Around, of_vm: t.Sequence[Json]) -> Json:
 
 
 def _expected(vmi: Json | None, around: Around) -> float | None:
-    """From creation to end by the simple model; None where nothing can be said."""
-    memory = memory_bytes(vmi) if vmi is not None else 0
-    if not memory:
+    """From creation to end as far as the load is known; None where nothing can be said, or where it never ends."""
+    if vmi is None or not memory_bytes(vmi):
         return None
-    seconds = expected_seconds(memory, around.limits, max(1, around.limits.per_node)).seconds
-    return seconds if seconds != float("inf") else None
+    seconds = of_guest(guest_of(vmi), around.limits, number=max(1, around.limits.per_node)).seconds
+    return round(seconds, 1) if seconds != float("inf") else None
 
 
 def summary(described: t.Sequence[Json], taken: Slots | None) -> Json:

@@ -20,6 +20,11 @@ from .._cluster.resources import (
     VIRTUAL_MACHINE_INSTANCE_MIGRATIONS,
     VIRTUAL_MACHINE_INSTANCES,
 )
+from .._migrations.guests import Numbers, annotated, keep_domain
+from .._migrations.limits import limits
+from .._migrations.links import NOT_KNOWN, Link
+from .._migrations.sources import read_link, read_machines
+from .._migrations.state import Key
 from .._networks.reading import MigrationNetwork
 from .._placement.room import Room, keep, room_of
 
@@ -32,6 +37,7 @@ class Facts:
     """C(moment) is now. C(instances) and C(migrations) are cut down to what is looked at; C(kubevirt) is None without one.
 
     C(namespaces) has their labels, read only where there are policies. C(network) is the one that migrations are given, None without.
+    C(machines) has what annotations of VirtualMachines say of loads, C(loads) what the caller says of them.
     """
 
     moment: datetime.datetime
@@ -44,14 +50,20 @@ class Facts:
     policies: list[Json] = field(default_factory=list)
     namespaces: dict[str, dict[str, str]] = field(default_factory=dict)
     network: MigrationNetwork | None = None
+    machines: dict[Key, dict[str, str]] = field(default_factory=dict)
+    loads: dict[Key, Numbers] = field(default_factory=dict)
+    link: Link = NOT_KNOWN
 
     def room(self) -> Room:
         return room_of(self.nodes, self.pods)
 
 
-def read(cluster: Cluster) -> Facts:
-    """All of it. Raises Forbidden with the resource that can't be read, ResourceMissing where KubeVirt is not installed."""
-    found = Facts(datetime.datetime.now(datetime.UTC))
+def read(cluster: Cluster, loads: dict[Key, Numbers], link_speed: str | None = None) -> Facts:
+    """All of it; links only where a load is known. C(loads) and C(link_speed) are what the caller says.
+
+    Raises Forbidden with the resource that can't be read, ResourceMissing where KubeVirt is not installed.
+    """
+    found = Facts(datetime.datetime.now(datetime.UTC), loads=loads)
     found.instances = cluster.list(VIRTUAL_MACHINE_INSTANCES, keep=_instance).items
     found.migrations = cluster.list(VIRTUAL_MACHINE_INSTANCE_MIGRATIONS, keep=_migration).items
     found.nodes = cluster.list(NODES, keep=_node).items
@@ -61,14 +73,22 @@ def read(cluster: Cluster) -> Facts:
     found.policies = cluster.list(MIGRATION_POLICIES, missing_ok=True).items
     if found.policies:
         found.namespaces = {one["metadata"]["name"]: one["metadata"].get("labels") or {} for one in cluster.list(NAMESPACES, metadata_only=True).items}
+    found.machines = read_machines(cluster)
+    if loads or found.machines or any(one["metadata"]["annotations"] for one in found.instances):
+        names, home = [node["metadata"]["name"] for node in found.nodes], found.kubevirt["metadata"]["namespace"] if found.kubevirt else ""
+        found.link = read_link(cluster, link_speed, limits(found.kubevirt), home, names)
     return found
 
 
 def _instance(vmi: Json) -> Json:
     metadata, spec, status = vmi["metadata"], vmi.get("spec") or {}, vmi.get("status") or {}
     return {
-        "metadata": {name: metadata.get(name) for name in ("name", "namespace", "uid", "labels", "deletionTimestamp")},
-        "spec": {"evictionStrategy": spec.get("evictionStrategy")}, "status": {name: status[name] for name in _OF_INSTANCE if name in status},
+        "metadata": {
+            **{name: metadata.get(name) for name in ("name", "namespace", "uid", "labels", "deletionTimestamp")},
+            "annotations": annotated(metadata.get("annotations")),
+        },
+        "spec": {"evictionStrategy": spec.get("evictionStrategy"), "domain": keep_domain(spec)},
+        "status": {name: status[name] for name in _OF_INSTANCE if name in status},
     }
 
 

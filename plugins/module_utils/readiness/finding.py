@@ -19,6 +19,7 @@ IDS = {
     "heartbeat_stale": WARNING,
     "kubevirt_not_available": BLOCKER,
     "launcher_outdated": WARNING,
+    "load_unreadable": NOTE,
     "migration_network_missing": BLOCKER,
     "migration_network_not_used": WARNING,
     "migration_network_shared": NOTE,
@@ -41,6 +42,7 @@ IDS = {
     "tls_disabled": WARNING,
     "unsafe_migration_override": WARNING,
     "update_in_progress": WARNING,
+    "will_not_converge": WARNING,
 }
 """Every id with its severity. They stay the same from release to release."""
 

@@ -10,12 +10,14 @@ from collections import Counter
 
 from .._cluster.resources import MACHINE_CONFIG_POOLS
 from .._errors import OptionError
-from .._options import ArgumentSpec
+from .._migrations.guests import given_loads
+from .._migrations.links import given_link
+from .._options import ArgumentSpec, loads_spec
 from .._placement.room import Room
 from .._plan import Json, Outcome, Plan
 from .._pool import allowed_away
 from .._verb import Context, Options, Verb
-from . import budgets, migrations, network, nodes, policies, room, settings, virtual_machines
+from . import budgets, convergence, migrations, network, nodes, policies, room, settings, virtual_machines
 from .facts import Facts, read
 from .finding import BLOCKER, IDS, SEVERITIES, Finding, in_order
 
@@ -35,7 +37,7 @@ def spec() -> ArgumentSpec:
             "machine_config_pool": {"type": "str", "default": "worker"},
             "accepted": {"type": "list", "elements": "str", "default": []},
         }
-    )
+    ).merge(loads_spec())
 
 
 def observe(context: Context) -> Observed:
@@ -47,7 +49,9 @@ def observe(context: Context) -> Observed:
     at_once = options["nodes_at_once"]
     if at_once is not None and at_once < 1:
         raise OptionError(f"nodes_at_once is {at_once}; it must be 1 at least.")
-    facts = read(context.cluster)
+    loads = given_loads(options["loads"])
+    given_link(options["link_speed"])
+    facts = read(context.cluster, loads, options["link_speed"])
     facts.network = network.read(context.cluster, facts)
     if at_once is None:
         pool = context.cluster.get(MACHINE_CONFIG_POOLS, options["machine_config_pool"])
@@ -59,7 +63,7 @@ def findings(facts: Facts, available: Room, at_once: int) -> list[Finding]:
     """All of them, the gravest first. Pure. C(available) is the room that the facts leave."""
     found = [
         *settings.check(facts), *virtual_machines.check(facts), *nodes.check(facts), *migrations.check(facts), *budgets.check(facts),
-        *policies.check(facts), *network.check(facts), *room.check(facts, available, at_once),
+        *policies.check(facts), *convergence.check(facts), *network.check(facts), *room.check(facts, available, at_once),
     ]
     return in_order(found)
 

@@ -16,10 +16,12 @@ from .._networks.reading import MigrationNetwork, look
 from .._options import ArgumentSpec, wait_spec
 from .._plan import Change, Json, Outcome, Plan
 from .._verb import Context, Options, Verb
+from . import foreseeing
 from . import network as networks
 from .effective import configured, differences, settings, taken_over
 from .fields import BY_OPTION, DEFAULTS, FIELDS, Value, cautions, checked, same
 from .following import follow
+from .profiles import Scene
 from .served import config_of, defaults_of, hyperconverged_of, patch_of, resource_of
 from .temporary import RECORD, Record, record_of
 
@@ -38,12 +40,15 @@ def spec() -> ArgumentSpec:
             "accepted_network_problems": {"type": "list", "elements": "str", "choices": list(ACCEPTABLE), "default": []},
             "take_over": {"type": "bool", "default": False},
         }
-    ).merge(wait_spec(600))
+    ).merge(foreseeing.spec()).merge(wait_spec(600))
 
 
 @dataclass
 class Observed:
-    """The HyperConverged with what follows from it. C(moment) is RFC 3339, C(network) the one that is asked for, or else the one that is set."""
+    """The HyperConverged with what follows from it. C(moment) is RFC 3339, C(network) the one that is asked for, or else the one that is set.
+
+    C(scene) is there for a profile or a prediction.
+    """
 
     hyperconverged: Json
     kubevirt: Json | None = None
@@ -52,6 +57,7 @@ class Observed:
     moment: str = ""
     network: MigrationNetwork | None = None
     defaults: t.Mapping[str, Value] = field(default_factory=lambda: DEFAULTS)
+    scene: Scene | None = None
     warnings: list[str] = field(default_factory=list)
 
     @property
@@ -67,14 +73,18 @@ def observe(context: Context) -> Observed:
     """The resources. Raises PreconditionFailed when there is no HyperConverged, OptionError for options that can't be."""
     cluster, options = context.cluster, context.options
     wanted = checked(options)
-    if options["state"] == RESTORED and wanted:
-        raise OptionError("state restored puts back what stands on the HyperConverged; it takes no settings and no defaults.")
+    foreseeing.check(options)
+    if options["state"] == RESTORED and (wanted or foreseeing.is_asked(options)):
+        raise OptionError("state restored puts back what stands on the HyperConverged; it takes no settings, no defaults, no profile and no loads.")
     found = Observed(hyperconverged_of(cluster, options["namespace"]))
     found.kubevirt = next(iter(cluster.list(KUBEVIRTS, found.namespace, missing_ok=True).items), None)
     try:
         found.policies = cluster.list(MIGRATION_POLICIES, missing_ok=True).items
     except Forbidden:
         found.warnings.append("MigrationPolicies can't be listed: which VMs other settings hold for is not known.")
+    if foreseeing.is_asked(options):
+        found.scene, warnings = foreseeing.read(cluster, options, found.kubevirt, found.namespace)
+        found.warnings += warnings
     if options["state"] == TEMPORARY:
         found.holder = cluster.whoami()
         found.moment = datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
@@ -91,6 +101,12 @@ def plan(observed: Observed, options: Options) -> Plan:
     wanted, current = checked(options), configured(observed.hyperconverged)
     record = _record(observed)
     warnings = list(observed.warnings)
+    facts: Json = {}
+    if observed.scene is not None:
+        foreseen = foreseeing.foresee(observed.scene, options, wanted)
+        facts = foreseen.facts()
+        warnings += foreseen.warnings()
+        wanted = {**(foreseen.profile.by_key() if foreseen.profile else {}), **wanted}
     after: Record | None = record
     if options["state"] == RESTORED:
         if record is None:
@@ -106,8 +122,8 @@ def plan(observed: Observed, options: Options) -> Plan:
         after = (record or Record(observed.holder, observed.moment)).with_more(current, changed)
     warnings += cautions({key: observed.defaults[key] if value is None else value for key, value in {**current, **wanted}.items()} if wanted else {})
     if not changed and after == record:
-        return Plan(warnings=tuple(warnings))
-    return Plan((_change(observed, changed, current, record, after, str(options["state"])),), tuple(warnings))
+        return Plan((), tuple(warnings), facts)
+    return Plan((_change(observed, changed, current, record, after, str(options["state"])),), tuple(warnings), facts)
 
 
 def _record(observed: Observed) -> Record | None:
@@ -222,9 +238,11 @@ def _outcome(observed: Observed, planned: Plan, reason: str) -> Outcome:
         "settings": settings(observed.hyperconverged, observed.kubevirt, observed.policies, observed.defaults),
         "differences": [one.to_dict() for one in found], "temporary": record.to_dict() if record else None,
         "network": networks.described(observed.network) if observed.network is not None else None,
+        "profile": planned.facts.get("profile"), "predictions": planned.facts.get("predictions", []),
     }
     outcome = Outcome(not planned.empty, msg, summary={"changes": len(planned.changes), "differences": len(found)}, result=result)
     outcome.warnings = [one.sentence() for one in found]
+    outcome.lines = list(planned.facts.get("lines", ()))
     use = observed.network.use if observed.network is not None else None
     if use is not None and use.is_used is False:
         outcome.warnings.append(f"network: {use.sentence()}.")

@@ -13,13 +13,19 @@ import pytest
 import yaml
 
 from ansible_collections.okd.virt.plugins import doc_fragments, modules
-from ansible_collections.okd.virt.plugins.doc_fragments import attributes, auth, drain, wait
-from ansible_collections.okd.virt.plugins.module_utils._options import ArgumentSpec, auth_spec, drain_spec, wait_spec
+from ansible_collections.okd.virt.plugins.doc_fragments import attributes, auth, drain, loads, wait
+from ansible_collections.okd.virt.plugins.module_utils._options import (
+    ArgumentSpec,
+    auth_spec,
+    drain_spec,
+    loads_spec,
+    wait_spec,
+)
 from ansible_collections.okd.virt.plugins.module_utils._verbs import VERBS, find
 
 Json = dict[str, t.Any]
 FOLDERS = {name: Path(next(iter(package.__path__))) for name, package in {"modules": modules, "doc_fragments": doc_fragments}.items()}
-TWINS = {"auth": (auth, auth_spec), "drain": (drain, drain_spec), "wait": (wait, wait_spec)}
+TWINS = {"auth": (auth, auth_spec), "drain": (drain, drain_spec), "loads": (loads, loads_spec), "wait": (wait, wait_spec)}
 COMMON_KEYS = {"msg", "actions", "summary"}
 
 

@@ -13,7 +13,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ansible_collections.okd.virt.plugins.module_utils._errors import PreconditionFailed
+from ansible_collections.okd.virt.plugins.module_utils._migrations.guests import Guest
 from ansible_collections.okd.virt.plugins.module_utils._migrations.limits import Limits
+from ansible_collections.okd.virt.plugins.module_utils._migrations.precopy import Load
 from ansible_collections.okd.virt.plugins.module_utils._placement import room
 from ansible_collections.okd.virt.plugins.module_utils.drain.observed import Neighbours, Observed
 from ansible_collections.okd.virt.plugins.module_utils.drain.outlook import Outlook, expected, outlook
@@ -125,13 +127,17 @@ def test_the_plan_in_lines() -> None:
     assert said[2].startswith("  The migrations are expected to take 5 s, if all of the guest's memory")
 
 
+def guest(number: int) -> Guest:
+    return Guest("shop", f"vm{number}", Load(GIB, GIB))
+
+
 def test_no_slot_means_no_end() -> None:
-    assert expected([GIB], Limits(per_node=0), 1)["seconds"] is None
+    assert expected([guest(0)], Limits(per_node=0), 1)["seconds"] is None
     assert expected([], Limits(), 1) == {"seconds": 0.0, "assumptions": []}
 
 
 def test_nodes_drained_at_once_share_the_slots_of_the_cluster() -> None:
-    alone, shared = (expected([GIB] * 8, Limits(per_cluster=5, per_node=5), at_once)["seconds"] for at_once in (1, 5))
+    alone, shared = (expected([guest(number) for number in range(8)], Limits(per_cluster=5, per_node=5), at_once)["seconds"] for at_once in (1, 5))
     assert shared > alone
 
 

@@ -22,6 +22,7 @@ from ansible_collections.okd.virt.plugins.module_utils.readiness.facts import Fa
 from ansible_collections.okd.virt.plugins.module_utils.readiness.finding import IDS, SEVERITIES, Finding, in_order
 from ansible_collections.okd.virt.plugins.module_utils.readiness.info import findings as findings_in
 from ansible_collections.okd.virt.plugins.module_utils.readiness.room import spare_memory
+from ansible_collections.okd.virt.plugins.module_utils.tuning.fields import FIELDS
 
 Json = dict[str, t.Any]
 NOW = datetime.datetime(2026, 1, 1, tzinfo=datetime.UTC)
@@ -43,6 +44,14 @@ def vmi(name: str, strategy: str = "LiveMigrate", live: tuple[str, str] | None =
         "metadata": {"name": name, "namespace": "shop", "uid": name, "labels": dict(labels or {})}, "spec": {"evictionStrategy": strategy},
         "status": {"phase": "Running", "nodeName": "a", "conditions": conditions},
     }
+
+
+def writes(rate: str, name: str = "v", **labels: str) -> Json:
+    """A VM of 4 GiB of which an annotation says how fast it writes."""
+    found = vmi(name, labels=labels)
+    found["metadata"]["annotations"] = {"okd.virt/dirty-rate": rate}
+    found["spec"]["domain"] = {"memory": {"guest": "4Gi"}}
+    return found
 
 
 def launcher(name: str, gib: int, on: str) -> Json:
@@ -98,6 +107,7 @@ CASES: dict[str, tuple[Json, str]] = {
     "heartbeat_stale": ({"nodes": [node("a"), node("b", beat="2025-12-31T23:54:00Z")]}, "warning"),
     "kubevirt_not_available": ({"kubevirt": kubevirt("False")}, "blocker"),
     "launcher_outdated": ({"instances": [vmi("v", labels={"kubevirt.io/outdatedLauncherImage": ""})]}, "warning"),
+    "load_unreadable": ({"instances": [writes("a lot")]}, "note"),
     "migratability_unknown": ({"instances": [vmi("v", live=None)]}, "warning"),
     "migration_failing": ({"instances": [vmi("v")], "migrations": [migration("v", "Failed"), migration("v", "Failed", 2)]}, "warning"),
     "migration_network_missing": ({"network": network(None)}, "blocker"),
@@ -124,6 +134,7 @@ CASES: dict[str, tuple[Json, str]] = {
     "tls_disabled": ({"kubevirt": kubevirt(disableTLS=True)}, "warning"),
     "unsafe_migration_override": ({"kubevirt": kubevirt(unsafeMigrationOverride=True)}, "warning"),
     "update_in_progress": ({"kubevirt": kubevirt(target="2")}, "warning"),
+    "will_not_converge": ({"instances": [writes("300Mi")]}, "warning"),
 }
 
 
@@ -134,6 +145,36 @@ def test_a_cluster_without_problems() -> None:
 def test_a_network_without_problems_and_one_with_which_virt_handler_does_not_start() -> None:
     assert findings(cluster(network=network(addresses={"a": ["192.0.2.1"], "b": ["192.0.2.2"]})), 1) == []
     assert [one.level for one in findings(cluster(network=network("{}")), 1)] == ["blocker"]
+def test_what_a_vm_writes_is_known_from_the_caller_then_from_it_then_from_its_machine() -> None:
+    calm, busy, key = "1Mi", "300Mi", ("shop", "v")
+    by_machine = cluster(instances=[{**writes(busy), "metadata": {**writes(busy)["metadata"], "annotations": {}}}])
+    assert findings(by_machine, 1) == []
+    by_machine.machines[key] = {"okd.virt/dirty-rate": busy}
+    assert [one.id for one in findings(by_machine, 1)] == ["will_not_converge"]
+    by_instance = cluster(instances=[writes(calm)], machines={key: {"okd.virt/dirty-rate": busy}})
+    assert findings(by_instance, 1) == []
+    by_caller = cluster(instances=[writes(calm)], loads={key: {"dirty_rate": 300.0 * 2**20}})
+    assert [one.id for one in findings(by_caller, 1)] == ["will_not_converge"]
+
+
+def test_a_policy_decides_for_the_vms_that_it_holds_for() -> None:
+    slow = policy("slow", busy="yes")
+    slow["spec"]["bandwidthPerMigration"] = "8Mi"
+    facts = cluster(instances=[writes("20Mi", busy="yes"), writes("20Mi", "w")], policies=[slow])
+    (found,) = findings(facts, 1)
+    assert (found.id, found.name, found.data["policy"]) == ("will_not_converge", "v", "slow")
+    assert "in MigrationPolicy slow" in found.remedy
+
+
+@pytest.mark.parametrize("kind", ["bandwidth", "auto_converge", "post_copy"])
+def test_each_remedy_of_a_vm_that_does_not_converge_takes_the_finding_away(kind: str) -> None:
+    busy = writes("150Mi")
+    busy["metadata"]["annotations"]["okd.virt/working-set"] = "512Mi"
+    (found,) = findings(cluster(instances=[busy]), 1)
+    settings = {one["kind"]: one["settings"] for one in found.data["remedies"]}[kind]
+    keys = {field.option: field.key for field in FIELDS}
+    healed = cluster(instances=[busy], kubevirt=kubevirt(**{keys[option]: value for option, value in settings.items()}))
+    assert findings(healed, 1) == []
 
 
 @pytest.mark.parametrize("name", sorted(IDS))
