@@ -20,9 +20,16 @@ from .._cluster.resources import (
     VIRTUAL_MACHINE_INSTANCE_MIGRATIONS,
     VIRTUAL_MACHINE_INSTANCES,
 )
-from .._placement.room import Room, keep, room_of
+from .._migrations.memory import memory_bytes
+from .._migrations.state import is_final
+from .._migrations.times import moment, phase_times
+from .._placement.room import Room, asks_for_namespaces, keep, room_of
+from .._placement.terms import Namespaces
+from .surroundings import Surroundings
+from .surroundings import read as read_surroundings
 
 Json = dict[str, t.Any]
+HEARTBEAT = "kubevirt.io/heartbeat"
 _OF_INSTANCE = ("phase", "nodeName", "conditions", "evacuationNodeName", "migrationState")
 
 
@@ -30,7 +37,7 @@ _OF_INSTANCE = ("phase", "nodeName", "conditions", "evacuationNodeName", "migrat
 class Facts:
     """C(moment) is now. C(instances) and C(migrations) are cut down to what is looked at; C(kubevirt) is None without one.
 
-    C(namespaces) has their labels, read only where there are policies.
+    C(namespaces) has their labels, read only where there are policies, or pods whose affinity asks for them.
     """
 
     moment: datetime.datetime
@@ -42,9 +49,20 @@ class Facts:
     kubevirt: Json | None = None
     policies: list[Json] = field(default_factory=list)
     namespaces: dict[str, dict[str, str]] = field(default_factory=dict)
+    surroundings: Surroundings = field(default_factory=Surroundings)
 
     def room(self) -> Room:
-        return room_of(self.nodes, self.pods)
+        return room_of(self.nodes, self.pods, Namespaces(self.namespaces))
+
+    def home(self) -> str:
+        """KubeVirt's namespace; empty without one."""
+        return str(self.kubevirt["metadata"].get("namespace") or "") if self.kubevirt else ""
+
+    def now(self) -> datetime.datetime:
+        """By the cluster's clock, as far as it can be told: the latest that a node or a migration has said."""
+        told = [moment((node["metadata"].get("annotations") or {}).get(HEARTBEAT)) for node in self.nodes]
+        told += [moment(phase_times(one)[-1].since) for one in self.migrations if not is_final(one)]
+        return max((one for one in told if one is not None), default=self.moment)
 
 
 def read(cluster: Cluster) -> Facts:
@@ -57,8 +75,10 @@ def read(cluster: Cluster) -> Facts:
     found.budgets = cluster.list(POD_DISRUPTION_BUDGETS, keep=_budget).items
     found.kubevirt = next(iter(cluster.list(KUBEVIRTS).items), None)
     found.policies = cluster.list(MIGRATION_POLICIES, missing_ok=True).items
-    if found.policies:
+    if found.policies or asks_for_namespaces(found.pods):
         found.namespaces = {one["metadata"]["name"]: one["metadata"].get("labels") or {} for one in cluster.list(NAMESPACES, metadata_only=True).items}
+    if found.kubevirt:
+        found.surroundings = read_surroundings(cluster, found.home())
     return found
 
 
@@ -67,6 +87,7 @@ def _instance(vmi: Json) -> Json:
     return {
         "metadata": {name: metadata.get(name) for name in ("name", "namespace", "uid", "labels", "deletionTimestamp")},
         "spec": {"evictionStrategy": spec.get("evictionStrategy")}, "status": {name: status[name] for name in _OF_INSTANCE if name in status},
+        "memory": memory_bytes(vmi),
     }
 
 
