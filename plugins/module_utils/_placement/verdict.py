@@ -39,11 +39,14 @@ class Verdict:
 
 @dataclass
 class Others:
-    """What all those together ask for that may come before one: by resource, as clashing ports, and by whom they keep away."""
+    """What all those together ask for that may come before one, by resource; how many want one of its ports; and of those that it can't be with, the places.
+
+    A place is a label of nodes.
+    """
 
     amounts: Amounts = field(default_factory=dict)
     ports: int = 0
-    repelling: list[str] = field(default_factory=list)
+    repelling: list[frozenset[str]] = field(default_factory=list)
 
     def add(self, demand: Demand) -> None:
         for name, value in amounts_of(demand):
@@ -83,7 +86,7 @@ def is_certain(demand: Demand, nodes: t.Iterable[NodeInfo], others: Others, doma
             share = min(share, 1 / others.ports)
         if others.repelling:
             scarce.add("company")
-            widest = max(domains[key][node.labels.get(key, "")] for key in others.repelling)
+            widest = max(domains[key][node.labels.get(key, "")] for keys in others.repelling for key in keys)
             share = min(share, 1 / (len(others.repelling) * max(1, widest)))
         shares.append(share)
         if not spared and (share > 1 or sum(shares) > len(scarce)):
@@ -110,9 +113,9 @@ class Looks:
             self._meets[kinds] = not self.possible.of(one).isdisjoint(self.possible.of(other))
         return self._meets[kinds]
 
-    def domains(self, keys: t.Iterable[str]) -> dict[str, collections.Counter[str]]:
+    def domains(self, repelling: t.Iterable[t.Iterable[str]]) -> dict[str, collections.Counter[str]]:
         """How many nodes each place has, by the label that tells places apart."""
-        for key in keys:
+        for key in (key for keys in repelling for key in keys):
             if key not in self._domains:
                 self._domains[key] = collections.Counter(node.labels.get(key, "") for node in self.nodes)
         return self._domains
@@ -185,7 +188,8 @@ def note_company(found: Others, demand: Demand, other: Demand, namespaces: Names
     if demand.ports and clash(demand.ports, other.ports):
         found.ports += 1
     if demand.apart or other.apart:
-        found.repelling += repelled_by(demand, other, namespaces)
+        keys = frozenset(repelled_by(demand, other, namespaces))
+        found.repelling += [keys] if keys else []
 
 
 class _ByKind:
