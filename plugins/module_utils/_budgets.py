@@ -12,6 +12,7 @@ import typing as t
 from dataclasses import dataclass
 
 from ._migrations.state import condition
+from ._selectors import selects
 
 Json = dict[str, t.Any]
 
@@ -33,7 +34,8 @@ ALLOWED = BudgetVerdict(True)
 def judge(pod: Json, budgets: t.Iterable[Json]) -> BudgetVerdict:
     """What the budgets of a pod's namespace say to its eviction, as far as their status tells."""
     metadata = pod["metadata"]
-    found = [one for one in budgets if one["metadata"]["namespace"] == metadata["namespace"] and _selects(one, metadata.get("labels") or {})]
+    labels = metadata.get("labels") or {}
+    found = [one for one in budgets if one["metadata"]["namespace"] == metadata["namespace"] and selects((one.get("spec") or {}).get("selector"), labels)]
     names = tuple(one["metadata"]["name"] for one in found)
     if not found:
         return ALLOWED
@@ -62,22 +64,3 @@ def _of_one(budget: Json, names: tuple[str, ...]) -> BudgetVerdict:
     return BudgetVerdict(
         False, False, "budget_closed", f"PodDisruptionBudget {name} needs {wanted} healthy pods and has {healthy}: it allows no disruption now", names,
     )
-
-
-def _selects(budget: Json, labels: Json) -> bool:
-    selector = (budget.get("spec") or {}).get("selector")
-    if selector is None:
-        return False
-    if any(labels.get(key) != value for key, value in (selector.get("matchLabels") or {}).items()):
-        return False
-    return all(_holds(one, labels) for one in selector.get("matchExpressions") or ())
-
-
-def _holds(expression: Json, labels: Json) -> bool:
-    key, values = expression["key"], expression.get("values") or ()
-    operator = expression["operator"]
-    if operator == "In":
-        return labels.get(key) in values
-    if operator == "NotIn":
-        return labels.get(key) not in values
-    return (key in labels) is (operator == "Exists")

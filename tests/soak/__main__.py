@@ -16,7 +16,7 @@ import time
 from collections.abc import Callable
 
 from ..support.paths import BUILD
-from . import drain_kill, faults, fuzz, limits, prediction, procedure_kill, settings_kill
+from . import drain_kill, faults, fuzz, limits, placement, prediction, procedure_kill, settings_kill
 from .engine_kill import run as kill_engine
 from .report import Report
 
@@ -43,6 +43,7 @@ SOAKS: dict[str, Soak] = {
     fuzz.NAME: Soak(lambda times, seed, _quick: fuzz.run(times, seed), fuzz.REQUESTS, fuzz.QUICK),
     limits.NAME: Soak(lambda times, seed, _quick: limits.run(times, seed), limits.MACHINES, limits.QUICK_MACHINES),
     prediction.NAME: Soak(lambda times, seed, _quick: prediction.run(times, seed), prediction.MACHINES, prediction.QUICK_MACHINES),
+    placement.NAME: Soak(placement.run, placement.CLUSTERS, placement.QUICK_CLUSTERS),
     faults.NAME: Soak(faults.run, faults.ROUNDS, faults.QUICK_ROUNDS),
 }
 
@@ -53,7 +54,7 @@ def main(given: list[str] | None = None) -> int:
     parser.add_argument("name", nargs="?", default="all", choices=[*SOAKS, "all"], help="which one (all)")
     parser.add_argument("--quick", action="store_true", help="a sample, as in the test run")
     parser.add_argument("--seed", type=int, default=DEFAULT_SEED, help="repeats a run")
-    parser.add_argument("--times", type=int, default=None, help="how many deaths, requests, machines or storms, instead of the usual number")
+    parser.add_argument("--times", type=int, default=None, help="how many deaths, requests, machines, clusters or storms, instead of the usual number")
     arguments = parser.parse_args(given)
     passed = True
     for name in SOAKS if arguments.name == "all" else [arguments.name]:

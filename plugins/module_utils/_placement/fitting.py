@@ -8,6 +8,7 @@ from __future__ import annotations
 import typing as t
 from dataclasses import dataclass, field
 
+from .company import Question
 from .demand import Demand, runs_cpu
 from .node_info import NodeInfo, why_never, why_not_now
 
@@ -53,15 +54,17 @@ class Fit:
         }
 
 
-def fit(demand: Demand, nodes: t.Sequence[NodeInfo], target: str, never: dict[t.Hashable, dict[str, str]]) -> Fit:
+def fit(
+    demand: Demand, nodes: t.Sequence[NodeInfo], target: str, never: dict[t.Hashable, dict[str, str]], question: Question | None = None,
+) -> Fit:
     """Where a pod fits now; C(target) is where a placement of all puts it. C(never) keeps, by kind of demand, what no room would change."""
-    known = never.setdefault(demand.kind(), {})
+    known = never.setdefault(demand.kind, {})
     fitting: list[str] = []
     against: dict[str, list[str]] = {}
     for node in nodes:
         if node.name not in known:
             known[node.name] = why_never(demand, node)
-        reason = known[node.name] or why_not_now(demand, node)
+        reason = known[node.name] or why_not_now(demand, node) or (question.why_not(node.labels) if question else "")
         if reason:
             against.setdefault(reason, []).append(node.name)
         else:

@@ -3,7 +3,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """What a node has left, and why a pod does not fit it. Pure. Private to this collection.
 
-Source: Kubernetes pkg/scheduler/framework/plugins (noderesources, nodeaffinity, tainttoleration, nodeunschedulable), whose words are used.
+Source: Kubernetes pkg/scheduler/framework/plugins (noderesources, nodeports, nodeaffinity, tainttoleration, nodeunschedulable), whose words are used.
 """
 
 from __future__ import annotations
@@ -12,8 +12,8 @@ import operator
 import typing as t
 from dataclasses import dataclass, field
 
-from .._quantity import quantity
-from .demand import RUNS_MODEL, Demand, Json
+from .demand import RUNS_MODEL, Demand, Json, lacks_feature
+from .requests import CPU, MEMORY, PODS, Amounts, Port, amounts, clash
 
 _AGAINST = ("NoSchedule", "NoExecute")
 _UNSCHEDULABLE = "node.kubernetes.io/unschedulable"
@@ -21,7 +21,10 @@ _UNSCHEDULABLE = "node.kubernetes.io/unschedulable"
 
 @dataclass
 class NodeInfo:
-    """A node as the scheduler sees it, with what nobody has asked for yet: bytes, thousandths of a CPU, pods. C(ready) as its condition says."""
+    """A node as the scheduler sees it, with what nobody has asked for yet: bytes, thousandths of a CPU, pods, other resources, and the ports that are taken.
+
+    C(ready) is what its condition says.
+    """
 
     name: str
     labels: t.Mapping[str, str] = field(default_factory=dict)
@@ -31,12 +34,22 @@ class NodeInfo:
     memory: int = 0
     cpu: int = 0
     pods: int = 0
+    extended: Amounts = field(default_factory=dict)
+    ports: tuple[Port, ...] = ()
 
     def takes(self, demand: Demand) -> None:
         """Reserve what it asks for."""
         self.memory -= demand.memory
         self.cpu -= demand.cpu
         self.pods -= 1
+        if demand.extended:
+            self.extended = {**self.extended, **{name: self.extended.get(name, 0) - value for name, value in demand.extended.items()}}
+        self.ports += demand.ports
+
+    def left(self, resource: str) -> int:
+        """How much of a resource is left."""
+        own = {MEMORY: self.memory, CPU: self.cpu, PODS: self.pods}
+        return own[resource] if resource in own else self.extended.get(resource, 0)
 
 
 def node_infos(nodes: t.Iterable[Json], taken: t.Iterable[tuple[str, Demand]]) -> list[NodeInfo]:
@@ -50,11 +63,11 @@ def node_infos(nodes: t.Iterable[Json], taken: t.Iterable[tuple[str, Demand]]) -
 
 def _info(node: Json) -> NodeInfo:
     spec, status = node.get("spec") or {}, node.get("status") or {}
-    has = status.get("allocatable") or {}
+    has = amounts(status.get("allocatable"))
     ready = any(one["type"] == "Ready" and one["status"] == "True" for one in status.get("conditions") or ())
     return NodeInfo(
         node["metadata"]["name"], node["metadata"].get("labels") or {}, tuple(spec.get("taints") or ()), bool(spec.get("unschedulable")), ready,
-        int(quantity(has.get("memory"))), round(quantity(has.get("cpu")) * 1000), int(quantity(has.get("pods"))),
+        has.pop(MEMORY, 0), has.pop(CPU, 0), has.pop(PODS, 0), has,
     )
 
 
@@ -70,20 +83,32 @@ def why_never(demand: Demand, node: NodeInfo) -> str:
         return "the node is not ready"
     if demand.model and node.labels.get(RUNS_MODEL + demand.model) != "true":
         return f"it can't run CPU model {demand.model}"
+    missing = lacks_feature(demand, node.labels)
+    if missing:
+        return f"its CPU has no {missing}"
     if any(node.labels.get(key) != value for key, value in demand.selector.items()):
         return "didn't match the pod's node selector"
     if demand.terms and not any(_matches(term, node) for term in demand.terms):
         return "didn't match the pod's node affinity"
-    return ""
+    absent = next((key for key in demand.spread if key not in node.labels), "")
+    return f"it has no label {absent}, over which the pod must be spread" if absent else ""
 
 
 def why_not_now(demand: Demand, node: NodeInfo) -> str:
     """Why a node that could run the pod has no room for it; empty when it has."""
-    if demand.memory > node.memory:
+    if node.name == demand.source:
+        return "the VM leaves it"
+    if demand.memory > max(0, node.memory):
         return "insufficient memory"
-    if demand.cpu > node.cpu:
+    if demand.cpu > max(0, node.cpu):
         return "insufficient cpu"
-    return "too many pods" if node.pods < 1 else ""
+    if node.pods < 1:
+        return "too many pods"
+    left = node.extended
+    for name, value in demand.extended.items():
+        if value > left.get(name, 0):
+            return f"insufficient {name}"
+    return "a port of the node is taken" if demand.ports and clash(demand.ports, node.ports) else ""
 
 
 def _tolerated(taint: Json, tolerations: t.Iterable[Json]) -> bool:

@@ -12,11 +12,15 @@ import typing as t
 from dataclasses import dataclass, field
 
 from .._pods import instance_key, is_finished, is_launcher
-from .demand import RUNS_MODEL, Demand, demand_of, model_of, on_model
+from .company import Company, Placed
+from .demand import RUNS_MODEL, Demand, as_target, demand_of, model_of
 from .node_info import NodeInfo, node_infos
 from .placing import place
+from .terms import Namespaces
+from .verdict import Looks
 
 Json = dict[str, t.Any]
+_MIRROR = "kubernetes.io/config.mirror"
 
 
 def keep(pod: Json) -> Json | None:
@@ -27,19 +31,31 @@ def keep(pod: Json) -> Json | None:
     metadata = pod["metadata"]
     return {
         "metadata": {key: metadata[key] for key in ("name", "namespace", "uid")}, "node": spec["nodeName"], "demand": demand_of(pod), "vm": is_launcher(pod),
-        "instance": instance_key(pod) if is_launcher(pod) else None,
+        "instance": instance_key(pod) if is_launcher(pod) else None, "stays": _stays(metadata),
     }
+
+
+def _stays(metadata: Json) -> bool:
+    """Whether a pod belongs to its node: that of a DaemonSet, or a static one."""
+    owners = metadata.get("ownerReferences") or ()
+    return _MIRROR in (metadata.get("annotations") or {}) or any(one.get("controller") and one.get("kind") == "DaemonSet" for one in owners)
 
 
 @dataclass
 class Room:
-    """Bytes by node: what VMs ask for, and what is left for others. Beside it the VMs and the nodes themselves."""
+    """Bytes by node: what VMs ask for, and what is left for others. Beside it the VMs, the nodes themselves, and all pods that have one.
+
+    C(visitors) are the pods of each node that come back elsewhere when it is drained, and are no VMs.
+    """
 
     vms: dict[str, int] = field(default_factory=dict)
     free: dict[str, int] = field(default_factory=dict)
     demands: dict[str, list[Demand]] = field(default_factory=dict)
     infos: dict[str, NodeInfo] = field(default_factory=dict)
     models: dict[str, str] = field(default_factory=dict)
+    pods: list[Placed] = field(default_factory=list)
+    visitors: dict[str, list[Demand]] = field(default_factory=dict)
+    namespaces: Namespaces = field(default_factory=Namespaces)
 
     def recommended(self, at_once: int) -> int:
         """Spare memory by the documented rule: nodes that are drained at once, times the highest total of VM memory requests on a node."""
@@ -62,23 +78,41 @@ class Room:
 
     def left_over(self, leaving: t.Collection[str], among: t.Iterable[str], slack: float = 1.0) -> int:
         """How many VMs of the leaving nodes find no place on those."""
-        nodes = [self.infos[name] for name in among if name in self.infos and name in self.free and name not in leaving]
+        nodes = [self.infos[name] for name in among if name in self.infos and name not in leaving]
         return len(place((one for name in leaving for one in self.demands.get(name, ())), nodes, slack).left)
 
+    def has_places(self, leaving: t.Collection[str]) -> bool:
+        """Whether all VMs of the leaving nodes, of which there are some, have a place on the others, those among them that are not for every VM."""
+        return any(self.demands.get(name) for name in leaving) and not self.left_over(leaving, self.infos)
 
-def room_of(nodes: t.Iterable[Json], kept: t.Iterable[Json]) -> Room:
+    def looks(self) -> Looks:
+        """The nodes and pods, to be judged."""
+        return Looks(self.infos.values(), Company(self.pods, {name: info.labels for name, info in self.infos.items()}, self.namespaces))
+
+
+def room_of(nodes: t.Iterable[Json], kept: t.Iterable[Json], namespaces: Namespaces | None = None) -> Room:
     """The room of nodes that take pods; those that are cordoned or not ready have none."""
-    found = Room()
-    nodes, kept = list(nodes), list(kept)
+    found = Room(namespaces=namespaces or Namespaces())
+    nodes = list(nodes)
+    kept = list(kept)
     labels = {node["metadata"]["name"]: node["metadata"].get("labels") or {} for node in nodes}
-    found.infos = {info.name: info for info in node_infos(nodes, ((pod["node"], pod["demand"]) for pod in kept))}
+    found.pods = [(pod["node"], pod["demand"]) for pod in kept]
+    found.infos = {info.name: info for info in node_infos(nodes, found.pods)}
     found.models = {name: model_of(given) for name, given in labels.items()}
     for pod in kept:
+        name = pod["node"]
         if pod["vm"]:
-            found.vms[pod["node"]] = found.vms.get(pod["node"], 0) + pod["demand"].memory
-            found.demands.setdefault(pod["node"], []).append(on_model(pod["demand"], labels.get(pod["node"]) or {}))
+            found.vms[name] = found.vms.get(name, 0) + pod["demand"].memory
+            found.demands.setdefault(name, []).append(as_target(pod["demand"], name, labels.get(name) or {}))
+        elif not pod["stays"]:
+            found.visitors.setdefault(name, []).append(pod["demand"])
     found.free = {node["metadata"]["name"]: max(0, found.infos[node["metadata"]["name"]].memory) for node in nodes if takes_pods(node)}
     return found
+
+
+def asks_for_namespaces(kept: t.Iterable[Json]) -> bool:
+    """Whether what some pod says about others depends on the labels of namespaces."""
+    return any(term.namespace_selector for pod in kept for term in (*pod["demand"].near, *pod["demand"].apart))
 
 
 def takes_pods(node: Json) -> bool:

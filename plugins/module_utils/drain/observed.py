@@ -13,6 +13,7 @@ from .._cluster.client import Cluster
 from .._cluster.resources import (
     KUBEVIRTS,
     MACHINE_CONFIG_POOLS,
+    NAMESPACES,
     NODES,
     POD_DISRUPTION_BUDGETS,
     PODS,
@@ -21,6 +22,7 @@ from .._cluster.resources import (
 )
 from .._errors import Forbidden, OptionError
 from .._placement import room
+from .._placement.terms import Namespaces, labels_of
 from . import claims
 from .fates import Around, Key
 from .moves import keep
@@ -33,10 +35,11 @@ _MOST_NAMED = 40
 
 @dataclass(frozen=True)
 class Neighbours:
-    """All nodes, and all pods that have one, as room.keep leaves them."""
+    """All nodes, and all pods that have one, as room.keep leaves them; and the labels of namespaces where they matter."""
 
     nodes: list[Json]
     pods: list[Json]
+    namespaces: Namespaces = field(default_factory=Namespaces)
 
 
 @dataclass
@@ -106,10 +109,11 @@ def look_around(cluster: Cluster, observed: Observed) -> None:
     try:
         nodes = cluster.list(NODES).items
         pods = cluster.list(PODS, keep=room.keep).items
+        namespaces = cluster.list(NAMESPACES, metadata_only=True).items if room.asks_for_namespaces(pods) else []
     except Forbidden as error:
         observed.warnings.append(f"Where the VMs fit is not known, since nodes and pods of the whole cluster can't be listed: {error.message}")
         return
-    observed.cluster = Neighbours(nodes, pods)
+    observed.cluster = Neighbours(nodes, pods, labels_of(namespaces))
 
 
 def observe(cluster: Cluster, request: Request, names: t.Sequence[str], label_selector: str, pool: str) -> Observed:

@@ -11,10 +11,12 @@ from dataclasses import dataclass
 from .._migrations.guests import Guest
 from .._migrations.limits import Limits
 from .._migrations.prediction import together
-from .._placement.demand import Demand, demand_of, on_model
+from .._placement.demand import Demand, as_target, demand_of, on_restart
 from .._placement.fitting import Fit, fit, some
 from .._placement.placing import place
 from .._placement.room import Room, room_of
+from .._placement.terms import Namespaces
+from .._placement.verdict import DOES_NOT_FIT, FITS
 from .._pods import is_launcher
 
 Json = dict[str, t.Any]
@@ -23,12 +25,16 @@ Key = tuple[str, str]
 
 @dataclass(frozen=True)
 class Outlook:
-    """C(fits) by pod, as namespace and name. Memory in bytes: what is free on the nodes that stay, before and after, and what the rule asks for."""
+    """C(fits) by pod, as namespace and name; C(verdict) on all of them together.
+
+    Memory in bytes: what is free on the nodes that stay, before and after, and what the rule asks for.
+    """
 
     fits: t.Mapping[Key, Fit]
     before: int
     after: int
     rule: int
+    verdict: str = FITS
 
     def spare_memory(self) -> Json:
         return {"before_bytes": self.before, "after_bytes": self.after, "rule_bytes": self.rule, "rule_holds": self.before >= self.rule}
@@ -43,28 +49,39 @@ class Outlook:
             )
         crowded = ["/".join(key) for key, fit in self.fits.items() if fit.nodes and not fit.target]
         if crowded:
-            found.append(f"{len(crowded)} VMs fit somewhere one by one, but not all at the same time: {some(crowded)}. The last of them may have to wait.")
+            end = "There are no places for all: make room first" if self.verdict == DOES_NOT_FIT else "The last of them may have to wait"
+            found.append(f"{len(crowded)} VMs fit somewhere one by one, but not all at the same time: {some(crowded)}. {end}.")
+        elif self.verdict != FITS and all(fit.nodes for fit in self.fits.values()):
+            found.append("Room is tight: there is a place for each VM, and whether the scheduler finds it depends on the order in which they come.")
         return found
 
 
 def outlook(
     nodes: t.Sequence[Json], pods: t.Sequence[Json], leaving: t.Sequence[Json], restarted: t.Sequence[Json], drained: t.Collection[str], at_once: int,
+    namespaces: Namespaces | None = None, told: t.Sequence[Json] = (),
 ) -> Outlook:
     """What the cluster has for the launcher pods that leave.
 
-    C(pods) are those of all nodes as room.keep leaves them, C(leaving) and C(restarted) whole launcher pods, C(drained) the names of the
-    nodes that are emptied.
+    C(pods) are those of all nodes as room.keep leaves them, C(leaving) and C(restarted) whole launcher pods in the order in which they go, C(drained)
+    the names of the nodes that are emptied. Of C(told), those that are evicted, launcher pods are moved by somebody else, who knows when.
     One that is stopped and started again takes the CPU model of the node that it comes to; the others need the one that they have.
     """
-    room = room_of(nodes, pods)
-    demands = {_key(pod): _demand(pod, room) for pod in leaving if is_launcher(pod)} | {_key(pod): demand_of(pod) for pod in restarted}
+    room = room_of(nodes, pods, namespaces)
+    demands = {_key(pod): _demand(pod, room) for pod in leaving if is_launcher(pod)} | {_key(pod): on_restart(demand_of(pod)) for pod in restarted}
     staying = [info for name, info in room.infos.items() if name not in drained]
-    places = place(demands.values(), staying).places
+    looks = room.looks()
+    places = place(demands.values(), staying, possible=looks.possible, company=looks.company).places
     never: dict[t.Hashable, dict[str, str]] = {}
-    fits = {key: fit(demand, staying, places.get(key, ""), never) for key, demand in demands.items()}
+    fits = {
+        key: fit(demand, staying, places.get(key, ""), never, looks.company.question(demand, demands.keys())) for key, demand in demands.items()
+    }
+    # Nodes that are drained at once share the order, and VMs that are stopped have none.
+    in_order = len(drained) == 1 and not restarted
+    beside = [one for name in drained for one in room.visitors.get(name, ())] + [_demand(pod, room) for pod in told if is_launcher(pod)]
+    verdict = looks.judge(list(demands.values()), drained, beside, in_order)
     before = sum(size for name, size in room.free.items() if name not in drained)
     needed = sum(demand.memory for demand in demands.values())
-    return Outlook(fits, before, before - needed, room.recommended(min(at_once, len(drained))))
+    return Outlook(fits, before, before - needed, room.recommended(min(at_once, len(drained))), verdict.code)
 
 
 def expected(guests: t.Sequence[Guest], limits: Limits, nodes_at_once: int) -> Json:
@@ -82,7 +99,7 @@ def _key(pod: Json) -> Key:
 
 def _demand(pod: Json, room: Room) -> Demand:
     node = room.infos.get((pod.get("spec") or {}).get("nodeName") or "")
-    return on_model(demand_of(pod), node.labels if node else {})
+    return as_target(demand_of(pod), node.name if node else "", node.labels if node else {})
 
 
 def _gib(size: int) -> str:

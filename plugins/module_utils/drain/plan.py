@@ -50,7 +50,8 @@ def make_plan(observed: Observed, request: Request) -> Plan:
     if refusals:
         raise _refusal(refusals, facts)
     warnings = (*observed.warnings, *(found.warnings() if found else ()))
-    return Plan(tuple(changes), warnings, {"nodes": facts} | ({"spare_memory": found.spare_memory()} if found else {}))
+    room = {"spare_memory": found.spare_memory(), "placement": found.verdict} if found else {}
+    return Plan(tuple(changes), warnings, {"nodes": facts} | room)
 
 
 def _check_claims(observed: Observed, request: Request) -> None:
@@ -98,8 +99,9 @@ def _outlook(standing: t.Mapping[str, list[_Pod]], observed: Observed, request: 
     if observed.cluster is None:
         return None
     still = [one.standing for pods in standing.values() for one in pods if one.current is None]
-    leaving, restarted = ([one.pod for one in still if one.fate.way is way] for way in (Way.MIGRATE, Way.RESTART))
-    return outlook(observed.cluster.nodes, observed.cluster.pods, leaving, restarted, standing.keys(), request.max_parallel)
+    leaving, restarted, told = ([one.pod for one in still if one.fate.way is way] for way in (Way.MIGRATE, Way.RESTART, Way.EVICT))
+    around = observed.cluster
+    return outlook(around.nodes, around.pods, leaving, restarted, standing.keys(), request.max_parallel, around.namespaces, told)
 
 
 def _of_node(node: Json, pods: list[_Pod], observed: Observed, request: Request, found: Outlook | None) -> tuple[list[Change], Json, list[Json]]:

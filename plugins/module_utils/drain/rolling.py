@@ -13,15 +13,19 @@ from dataclasses import dataclass, field, replace
 from .._cluster.following import Target
 from .._cluster.resources import MACHINE_CONFIG_POOLS, NODES, PODS
 from .._errors import Conflict, OptionError, PreconditionFailed
+from .._migrations.state import is_migratable
 from .._options import ArgumentSpec, drain_spec
+from .._placement.fitting import some
+from .._placement.in_turn import in_turn
 from .._placement.room import keep, room_of
+from .._placement.verdict import DOES_NOT_FIT, FITS
 from .._plan import Change, Json, Outcome, Plan
 from .._pool import allowed_away
 from .._verb import Context, Options, Verb
 from . import claiming, claims, verb
 from .draining import DrainIncomplete, Ended
 from .health import Gate, gates, unhealthy
-from .observed import Observed, name_of, observe
+from .observed import Observed, look_around, name_of, observe
 from .plan import describe, make_plan
 from .request import Request
 from .run import Drainer, NodeDrain, light, node_drain
@@ -105,6 +109,7 @@ def _observe(context: Context) -> Seen:
     options = context.options
     request = _checked(options)
     found = observe(context.cluster, request.drain, options["names"], options["label_selector"] or "", options["machine_config_pool"] or "")
+    look_around(context.cluster, found)
     pool = context.cluster.get(MACHINE_CONFIG_POOLS, options["machine_config_pool"]) if options["machine_config_pool"] else None
     return Seen(found, allowed_away(pool, len(found.nodes)))
 
@@ -118,7 +123,8 @@ def _plan(seen: Seen, options: Options) -> Plan:
     refused: list[PreconditionFailed] = []
     for node in left:
         try:
-            planned = make_plan(replace(seen.nodes, nodes=[node]), request.drain)
+            # Whether its VMs have room now says little of the time when its turn has come.
+            planned = make_plan(replace(seen.nodes, nodes=[node], cluster=None), request.drain)
         except PreconditionFailed as error:
             if error.details.get("code") != "cannot_leave":
                 raise
@@ -130,7 +136,24 @@ def _plan(seen: Seen, options: Options) -> Plan:
     if len(refused) > request.max_quarantined:
         details = {**refused[0].details, "nodes": facts, "blocked": [entry for error in refused for entry in error.details["blocked"]]}
         raise PreconditionFailed(" ".join(error.message for error in refused) + f" max_quarantined is {request.max_quarantined}.", **details)
-    return Plan(tuple(changes), facts={"nodes": facts})
+    verdict, warnings = _placement(seen, request, left)
+    return Plan(tuple(changes), (*seen.nodes.warnings, *warnings), {"nodes": facts} | ({"placement": verdict} if verdict else {}))
+
+
+def _placement(seen: Seen, request: RollingRequest, left: t.Sequence[Json]) -> tuple[str, list[str]]:
+    """Whether all nodes can be emptied in turn, and what to say of it. Nothing where nodes are not given back, or the others may not be read."""
+    around = seen.nodes.cluster
+    if around is None or not request.uncordon or not left:
+        return "", []
+    moves = {key for key, vmi in seen.nodes.vmis.items() if is_migratable(vmi)}
+    pods = {pod["demand"].key for pod in around.pods if pod["vm"] and pod["instance"] in moves}
+    verdict, stuck = in_turn(around.nodes, around.pods, [name_of(node) for node in left], request.max_parallel, pods, around.namespaces)
+    if verdict.code == DOES_NOT_FIT:
+        over = f": {some(['/'.join(one.key) for one in verdict.crowded])} are left over" if verdict.crowded else ""
+        return verdict.code, [f"Not all nodes can be emptied: the others have no places for all VMs while {stuck} is empty{over}. Make room first."]
+    if verdict.code != FITS:
+        return verdict.code, ["Room is tight: whether each VM finds a place depends on where the others are when the turn of its node comes."]
+    return verdict.code, []
 
 
 def _report(seen: Seen, planned: Plan, options: Options) -> Outcome:
@@ -142,7 +165,8 @@ def _report(seen: Seen, planned: Plan, options: Options) -> Outcome:
         f"{states.count(QUARANTINED)} nodes can't be emptied, {states.count(DONE)} are done already."
     )
     changed = TO_COME in states
-    return Outcome(changed, msg, summary={"nodes": len(states), "to_drain": states.count(TO_COME), "changes": len(planned.changes)}, result=dict(planned.facts))
+    summary = {"nodes": len(states), "to_drain": states.count(TO_COME), "changes": len(planned.changes)}
+    return Outcome(changed, msg, summary=summary, result=dict(planned.facts))
 
 
 @dataclass

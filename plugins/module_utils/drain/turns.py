@@ -75,13 +75,16 @@ class Queue:
 def next_node(queue: Queue, room: Room, max_parallel: int) -> tuple[str | None, str]:
     """Who is drained next beside those that are, or why nobody is.
 
-    The spare-memory rule always holds: whatever leaves has room on the rest. Next is the node by which the fewest VMs have to move once more, and
+    The spare-memory rule always holds: whatever leaves has room on the rest, or a place for each on nodes that are not for everybody. Next is the node by which the fewest VMs have to move once more, and
     there is more than one at a time only when all that leaves finds a place on nodes that need not be drained any more.
     """
     if not queue.waiting or len(queue.active) >= max_parallel:
         return None, ""
     by_size = sorted(queue.waiting, key=lambda one: (room.vms.get(one, 0), one))
-    allowed = [name for name in _some_of_each(by_size, room) if room.fits([*queue.active, name], room.free)]
+    allowed = [
+        name for name in _some_of_each(by_size, room)
+        if room.fits([*queue.active, name], room.free) or room.has_places([*queue.active, name])
+    ]
     if not allowed:
         return None, f"the VMs of {', '.join([*queue.active, by_size[0]])} have no room on the other nodes"
     settled = set(room.free) - set(queue.waiting) - set(queue.active)

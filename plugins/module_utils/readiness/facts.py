@@ -23,12 +23,18 @@ from .._cluster.resources import (
 from .._migrations.guests import Numbers, annotated, keep_domain
 from .._migrations.limits import limits
 from .._migrations.links import NOT_KNOWN, Link
+from .._migrations.memory import memory_bytes
 from .._migrations.sources import read_link, read_machines
-from .._migrations.state import Key
+from .._migrations.state import Key, is_final
+from .._migrations.times import moment, phase_times
 from .._networks.reading import MigrationNetwork
-from .._placement.room import Room, keep, room_of
+from .._placement.room import Room, asks_for_namespaces, keep, room_of
+from .._placement.terms import Namespaces
+from .surroundings import Surroundings
+from .surroundings import read as read_surroundings
 
 Json = dict[str, t.Any]
+HEARTBEAT = "kubevirt.io/heartbeat"
 _OF_INSTANCE = ("phase", "nodeName", "conditions", "evacuationNodeName", "migrationState")
 
 
@@ -36,8 +42,8 @@ _OF_INSTANCE = ("phase", "nodeName", "conditions", "evacuationNodeName", "migrat
 class Facts:
     """C(moment) is now. C(instances) and C(migrations) are cut down to what is looked at; C(kubevirt) is None without one.
 
-    C(namespaces) has their labels, read only where there are policies. C(network) is the one that migrations are given, None without.
-    C(machines) has what annotations of VirtualMachines say of loads, C(loads) what the caller says of them.
+    C(namespaces) has their labels, read only where there are policies, or pods whose affinity asks for them. C(network) is the one that migrations
+    are given, None without. C(machines) has what annotations of VirtualMachines say of loads, C(loads) what the caller says of them.
     """
 
     moment: datetime.datetime
@@ -53,9 +59,20 @@ class Facts:
     machines: dict[Key, dict[str, str]] = field(default_factory=dict)
     loads: dict[Key, Numbers] = field(default_factory=dict)
     link: Link = NOT_KNOWN
+    surroundings: Surroundings = field(default_factory=Surroundings)
 
     def room(self) -> Room:
-        return room_of(self.nodes, self.pods)
+        return room_of(self.nodes, self.pods, Namespaces(self.namespaces))
+
+    def home(self) -> str:
+        """KubeVirt's namespace; empty without one."""
+        return str(self.kubevirt["metadata"].get("namespace") or "") if self.kubevirt else ""
+
+    def now(self) -> datetime.datetime:
+        """By the cluster's clock, as far as it can be told: the latest that a node or a migration has said."""
+        told = [moment((node["metadata"].get("annotations") or {}).get(HEARTBEAT)) for node in self.nodes]
+        told += [moment(phase_times(one)[-1].since) for one in self.migrations if not is_final(one)]
+        return max((one for one in told if one is not None), default=self.moment)
 
 
 def read(cluster: Cluster, loads: dict[Key, Numbers], link_speed: str | None = None) -> Facts:
@@ -71,12 +88,14 @@ def read(cluster: Cluster, loads: dict[Key, Numbers], link_speed: str | None = N
     found.budgets = cluster.list(POD_DISRUPTION_BUDGETS, keep=_budget).items
     found.kubevirt = next(iter(cluster.list(KUBEVIRTS).items), None)
     found.policies = cluster.list(MIGRATION_POLICIES, missing_ok=True).items
-    if found.policies:
+    if found.policies or asks_for_namespaces(found.pods):
         found.namespaces = {one["metadata"]["name"]: one["metadata"].get("labels") or {} for one in cluster.list(NAMESPACES, metadata_only=True).items}
     found.machines = read_machines(cluster)
     if loads or found.machines or any(one["metadata"]["annotations"] for one in found.instances):
-        names, home = [node["metadata"]["name"] for node in found.nodes], found.kubevirt["metadata"]["namespace"] if found.kubevirt else ""
-        found.link = read_link(cluster, link_speed, limits(found.kubevirt), home, names)
+        names = [node["metadata"]["name"] for node in found.nodes]
+        found.link = read_link(cluster, link_speed, limits(found.kubevirt), found.home(), names)
+    if found.kubevirt:
+        found.surroundings = read_surroundings(cluster, found.home())
     return found
 
 
@@ -88,7 +107,7 @@ def _instance(vmi: Json) -> Json:
             "annotations": annotated(metadata.get("annotations")),
         },
         "spec": {"evictionStrategy": spec.get("evictionStrategy"), "domain": keep_domain(spec)},
-        "status": {name: status[name] for name in _OF_INSTANCE if name in status},
+        "status": {name: status[name] for name in _OF_INSTANCE if name in status}, "memory": memory_bytes(vmi),
     }
 
 

@@ -17,7 +17,7 @@ from .._placement.room import Room
 from .._plan import Json, Outcome, Plan
 from .._pool import allowed_away
 from .._verb import Context, Options, Verb
-from . import budgets, convergence, migrations, network, nodes, policies, room, settings, virtual_machines
+from . import budgets, convergence, migrations, network, nodes, policies, room, settings, surroundings, virtual_machines
 from .facts import Facts, read
 from .finding import BLOCKER, IDS, SEVERITIES, Finding, in_order
 
@@ -64,6 +64,7 @@ def findings(facts: Facts, available: Room, at_once: int) -> list[Finding]:
     found = [
         *settings.check(facts), *virtual_machines.check(facts), *nodes.check(facts), *migrations.check(facts), *budgets.check(facts),
         *policies.check(facts), *convergence.check(facts), *network.check(facts), *room.check(facts, available, at_once),
+        *surroundings.check(facts.surroundings, facts.home()),
     ]
     return in_order(found)
 
@@ -88,6 +89,7 @@ def report(observed: Observed, _planned: Plan, options: Options) -> Outcome:
     text = ", ".join(f"{number} {severity}{'s' if number != 1 else ''}" for severity, number in numbers.items())
     outcome = Outcome(False, f"{'Ready' if ready else 'Not ready'}: {text}, {summary['accepted']} accepted.", summary=summary)
     outcome.result = {"ready": ready, "findings": described, "spare_memory": spare.to_dict(), "unused_acceptances": _unused(accepted, described)}
+    outcome.result["versions"] = observed.facts.surroundings.versions()
     outcome.lines = [_line(one) for one in described]
     return outcome
 

@@ -12,10 +12,10 @@ import typing as t
 
 from .._migrations.state import condition
 from .._migrations.times import moment
-from .facts import Facts
+from .facts import HEARTBEAT, Facts
 from .finding import Finding
 
-_SCHEDULABLE, _HEARTBEAT = "kubevirt.io/schedulable", "kubevirt.io/heartbeat"
+_SCHEDULABLE = "kubevirt.io/schedulable"
 _LONGEST_SILENCE = 300.0
 
 
@@ -26,7 +26,7 @@ def with_virt_handler(facts: Facts) -> list[str]:
 
 def check(facts: Facts) -> t.Iterator[Finding]:
     """Every node on which virt-handler runs, or ran."""
-    beats = {node["metadata"]["name"]: moment((node["metadata"].get("annotations") or {}).get(_HEARTBEAT)) for node in facts.nodes}
+    beats = {node["metadata"]["name"]: moment((node["metadata"].get("annotations") or {}).get(HEARTBEAT)) for node in facts.nodes}
     # The cluster's clock may be another one than this machine's: silence is measured against the latest beat of all.
     latest = max((beat for beat in beats.values() if beat is not None), default=None)
     for node in facts.nodes:

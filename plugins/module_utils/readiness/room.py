@@ -12,10 +12,9 @@ import typing as t
 from dataclasses import dataclass
 
 from .._migrations.state import is_migratable
-from .._placement.demand import Demand
 from .._placement.fitting import fit, some
-from .._placement.placing import Possible, place
 from .._placement.room import Room
+from .._placement.verdict import FITS, TIGHT, Verdict
 from .._pods import Key
 from .facts import Facts
 from .finding import Finding
@@ -57,28 +56,41 @@ def check(facts: Facts, room: Room, at_once: int) -> t.Iterator[Finding]:
 
 
 def _places(facts: Facts, room: Room, movable: t.Container[Key]) -> t.Iterator[Finding]:
-    possible = Possible(room.infos.values())
+    looks = room.looks()
     never: dict[t.Hashable, dict[str, str]] = {}
     keys = {(pod["metadata"]["namespace"], pod["metadata"]["name"]): pod["instance"] for pod in facts.pods if pod["vm"]}
+    memory = {(one["metadata"]["namespace"], one["metadata"]["name"]): one.get("memory") or 0 for one in facts.instances}
     for name in sorted(room.demands):
-        leaving = [one for one in room.demands[name] if keys[one.namespace, one.name] in movable]
+        # As a drain moves them: the largest first.
+        leaving = sorted((one for one in room.demands[name] if keys[one.key] in movable), key=lambda one: (-memory.get(keys[one.key], 0), keys[one.key]))
+        verdict = looks.judge(leaving, (name,), room.visitors.get(name, ()))
+        if verdict.code == FITS:
+            continue
         others = [info for info in room.infos.values() if info.name != name]
-        left = place(leaving, others, possible=possible).left
-        crowded: list[Demand] = []
-        for demand in left:
-            found = fit(demand, others, "", never)
-            if not found.code:
-                crowded.append(demand)
-                continue
-            namespace, vm = keys[demand.namespace, demand.name]
+        leavers = frozenset(one.key for one in leaving)
+        for demand in verdict.lone:
+            found = fit(demand, others, "", never, looks.company.question(demand, leavers))
+            namespace, vm = keys[demand.key]
             yield Finding(
                 found.code, "VirtualMachineInstance", namespace, vm, f"no other node takes it: {found.sentence()}",
                 "Make room on a node that could run it, or add one." if found.code == "no_node_fits" else "Add a node that runs its CPU model, or give it a "
                 "named model that other nodes have, and restart it.", {"node": name, **found.to_dict()},
             )
-        if crowded:
-            names = ["/".join(keys[one.namespace, one.name]) for one in crowded]
-            yield Finding(
-                "node_cannot_be_emptied", "Node", "", name, f"its VMs fit elsewhere one by one, but not all at the same time: {some(names)} are left over",
-                "Make room on other nodes before it is drained.", {"left_over": names},
-            )
+        rest = [one for one in leaving if one not in verdict.lone] if verdict.lone else leaving
+        if verdict.lone:
+            verdict = looks.judge(rest, (name,), room.visitors.get(name, ()))
+        yield from _together(name, verdict, ["/".join(keys[one.key]) for one in verdict.crowded])
+
+
+def _together(name: str, verdict: Verdict, left: t.Sequence[str]) -> t.Iterator[Finding]:
+    if left:
+        proof = "there are no places for all" if verdict.code != TIGHT else "no place was found for all"
+        yield Finding(
+            "node_cannot_be_emptied", "Node", "", name, f"its VMs fit elsewhere one by one, but not all at the same time: {proof}, {some(left)} are left over",
+            "Make room on other nodes before it is drained.", {"left_over": list(left)},
+        )
+    elif verdict.code == TIGHT:
+        yield Finding(
+            "room_is_tight", "Node", "", name, "there is a place for each of its VMs, and whether the scheduler finds it depends on the order in which they come",
+            "Make room on other nodes before it is drained, or watch for VMs that are left over.",
+        )

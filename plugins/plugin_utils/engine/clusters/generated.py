@@ -11,10 +11,11 @@ import typing as t
 
 from ..apiserver.local import LocalCluster
 from ..clock import Clock
-from ..interface import CLUSTER_ROLE_BINDINGS, ROLE_BINDINGS, Object
+from ..interface import CLUSTER_ROLE_BINDINGS, NODES, ROLE_BINDINGS, Object
 from ..kubevirt import virt_controller
 from ..kubevirt.virt_controller.configuration import Configuration
 from ..okd.bundles import Flavour
+from . import variety
 from .installed import namespace
 from .lab import Empty, subject
 from .stamping import Stamps
@@ -22,10 +23,10 @@ from .workloads import Machine, kubevirt_settings, machine_memory, pod_address
 
 SIZES: dict[str, int] = {
     "namespaces": 100, "bindings": 400, "cluster_bindings": 20, "users": 200, "groups": 30, "nodes": 20, "node_memory_gib": 128, "vms": 200,
-    "rwo_percent": 3, "busy_percent": 5, "unguarded_percent": 0, "seed": 1,
+    "rwo_percent": 3, "busy_percent": 5, "unguarded_percent": 0, "older_percent": -1, **variety.SIZES, "seed": 1,
 }
-"""`nodes` are workers, of which every fifth is older; VMs with RWO disks can't migrate, busy ones write to their memory all the time,
-and those that are unguarded (evictionStrategy None) are shut down when they are evicted."""
+"""`nodes` are workers, of which every third of six is older unless `older_percent` says how many; VMs with RWO disks can't migrate, busy ones write to their
+memory all the time, and those that are unguarded (evictionStrategy None) are shut down when they are evicted. See variety.SIZES for what sets VMs apart."""
 _RBAC = "rbac.authorization.k8s.io"
 _ROLES = ("admin", "edit", "view", "edit", "admin", "kubevirt.io:migrate")
 _SHAPES = ((1024, 1), (2048, 1), (2048, 2), (4096, 2), (4096, 2), (8192, 4), (16384, 8))
@@ -42,10 +43,21 @@ class Generated(Empty):
         self._sizes = sizes
         self.workers = tuple(f"node{number:04}" for number in range(1, sizes["nodes"] + 1))
         self.worker_memory_gib = sizes["node_memory_gib"]
+        self._variety = variety.Variety(sizes)
+
+    def is_older(self, number: int) -> bool:
+        percent = self._sizes["older_percent"]
+        return super().is_older(number) if percent < 0 else number * 100 >= len(self.workers) * (100 - percent)
+
+    def furnished(self, number: int, made: tuple[Object, Object]) -> tuple[Object, Object]:
+        return self._variety.furnished(number, made)
 
     async def build(self, cluster: LocalCluster, clock: Clock) -> None:
         """Raises ValueError when the VMs don't fit on the nodes."""
         await super().build(cluster, clock)
+        for number, name in enumerate(self.workers):
+            if taints := self._variety.taints(number):
+                await cluster.patch(NODES, name, {"spec": {"taints": taints}})
         sizes, draw = self._sizes, random.Random(self._sizes["seed"])  # noqa: S311
         tenants = [f"tenant-{number:05d}" for number in range(sizes["namespaces"])]
         for tenant in tenants:
@@ -58,7 +70,8 @@ class Generated(Empty):
             config = await kubevirt_settings(cluster, self.namespace, self._release.kubevirt)
             own = cluster.as_service_account(self.namespace, virt_controller.ACCOUNT)
             stamps = Stamps(cluster, own, clock, self._release.kubevirt, config)
-            for machine in self.machines(draw, tenants, config):
+            machines = self.machines if not self._variety else self.various_machines
+            for machine in machines(draw, tenants, config):
                 await stamps.add(machine)
 
     def machines(self, draw: random.Random, tenants: t.Sequence[str], config: Configuration) -> t.Iterator[Machine]:
@@ -84,6 +97,20 @@ class Generated(Empty):
             if left + needed > 0:
                 raise ValueError(f"{self._sizes['vms']} VMs do not fit on {len(self.workers)} nodes of {self.worker_memory_gib} GiB: give more nodes")
             heapq.heapreplace(room, (left + needed, node))
+            yield machine
+
+    def various_machines(self, draw: random.Random, tenants: t.Sequence[str], config: Configuration) -> t.Iterator[Machine]:
+        """Each on the node with the most room left of those that take it. Raises ValueError when there is none."""
+        places = self._variety.places(self.workers, self.worker_memory_gib, self.is_older)
+        for number in range(self._sizes["vms"]):
+            memory, cores = draw.choice(_SHAPES)
+            machine = self._variety.drawn(
+                draw, Machine(draw.choice(tenants), f"vm-{number:06d}", "", memory, cores, address=pod_address(number)),
+            )
+            needed = machine_memory(dataclasses.replace(machine, node="any"), self._release.kubevirt, config)
+            machine = places.settled(machine, needed)
+            if not machine.node:
+                raise ValueError(f"{self._sizes['vms']} VMs do not fit on {len(self.workers)} nodes of {self.worker_memory_gib} GiB: give more nodes")
             yield machine
 
     def _binding(self, kind: str, name: str, draw: random.Random, where: str) -> Object:

@@ -89,6 +89,14 @@ class Empty:
         self._second_operator = second_operator
         self.namespace = flavour.namespace
 
+    def is_older(self, number: int) -> bool:
+        """Some workers are older machines, as clusters grow."""
+        return number % 6 > 3
+
+    def furnished(self, _number: int, made: tuple[Object, Object]) -> tuple[Object, Object]:
+        """A worker with what sets it apart from others."""
+        return made
+
     async def build(self, cluster: LocalCluster, clock: Clock) -> None:
         await platform(cluster, clock, self.platform_version)
         configurations = {role: rendered_name(role, [operating_system(role, self.platform_version)["spec"]]) for role in machine_config.ROLES}
@@ -96,10 +104,9 @@ class Empty:
             made = node(f"control-{number}", "master", f"zone-{'abc'[number]}", cores=8, memory_gib=32, configuration=configurations["master"])
             await add_node(cluster, clock, made)
         for number, name in enumerate(self.workers):
-            # Some are older machines, as clusters grow.
-            model = "Haswell-noTSX" if number % 6 > 3 else "Cascadelake-Server"
+            model = "Haswell-noTSX" if self.is_older(number) else "Cascadelake-Server"
             made = node(name, "worker", f"zone-{'abc'[number % 3]}", model, self.worker_memory_gib, configuration=configurations["worker"])
-            await add_node(cluster, clock, made)
+            await add_node(cluster, clock, self.furnished(number, made))
         await _pools(cluster, clock, self.platform_version)
         await virtualization(cluster, clock, self._flavour, self._release, second_operator=self._second_operator)
 

@@ -32,6 +32,9 @@ CPU_MODELS = {
 }
 
 
+POOL, DEDICATED, APART = "engine.okd.virt/pool", "engine.okd.virt/dedicated", "engine.okd.virt/apart"
+
+
 @dataclasses.dataclass(frozen=True)
 class Machine:
     """One virtual machine that runs on a node. `claim` is the access mode of its disk, empty for a container disk."""
@@ -48,6 +51,16 @@ class Machine:
     cpu_model: str = "host-model"
     gpu: str = ""
     """The extended resource of a GPU that is passed through."""
+    hugepages: str = ""
+    """The size of the pages that its memory comes from."""
+    pool: str = ""
+    """The value of label POOL that its node must have."""
+    dedicated: bool = False
+    """Whether it tolerates taint DEDICATED."""
+    apart: str = ""
+    """The value of its label APART: no two with the same one run on a node."""
+    device: str = ""
+    """An extended resource of which it asks for one, and that does not keep it from migrating."""
     address: str = ""
     """Of its pod."""
 
@@ -135,7 +148,22 @@ def _template(machine: Machine) -> Object:
     }
     if machine.eviction_strategy:
         spec["evictionStrategy"] = machine.eviction_strategy
+    if machine.hugepages:
+        spec["domain"]["memory"]["hugepages"] = {"pageSize": machine.hugepages}
+    if machine.device:
+        spec["domain"]["resources"]["requests"][machine.device] = spec["domain"]["resources"].setdefault("limits", {})[machine.device] = "1"
+    if machine.pool:
+        spec["nodeSelector"] = {POOL: machine.pool}
+    if machine.dedicated:
+        spec["tolerations"] = [{"key": DEDICATED, "operator": "Exists"}]
+    if machine.apart:
+        term = {"labelSelector": {"matchLabels": {APART: machine.apart}}, "topologyKey": "kubernetes.io/hostname"}
+        spec["affinity"] = {"podAntiAffinity": {"requiredDuringSchedulingIgnoredDuringExecution": [term]}}
     return spec
+
+
+def _labels(machine: Machine) -> dict[str, str]:
+    return {"kubevirt.io/vm": machine.name, **({APART: machine.apart} if machine.apart else {})}
 
 
 def _migratable(machine: Machine) -> list[Object]:
@@ -178,7 +206,7 @@ async def add_machine(cluster: Cluster, own: Cluster, clock: Clock, machine: Mac
             "name": name, "namespace": where, "annotations": {**phases.OBSERVED_VERSIONS, **annotations},
             "finalizers": [phases.CONTROLLER_FINALIZER],
         },
-        "spec": {"runStrategy": "Always", "template": {"metadata": {"labels": {"kubevirt.io/vm": name}}, "spec": _template(machine)}},
+        "spec": {"runStrategy": "Always", "template": {"metadata": {"labels": _labels(machine)}, "spec": _template(machine)}},
     })
     await own.create(machine_template.CONTROLLER_REVISIONS, machine_template.revision(vm))
     vmi = await own.create(VIRTUAL_MACHINE_INSTANCES, _instance(vm, machine, config))
@@ -194,7 +222,7 @@ async def add_machine(cluster: Cluster, own: Cluster, clock: Clock, machine: Mac
 
 
 def machine_memory(machine: Machine, kubevirt: str, config: Configuration) -> int:
-    """Bytes that the machine's virt-launcher pod requests."""
+    """Bytes that the machine's virt-launcher pod requests, huge pages not among them."""
     vmi = {
         "apiVersion": VIRTUAL_MACHINE_INSTANCES.api_version, "kind": "VirtualMachineInstance",
         "metadata": {"name": machine.name, "namespace": machine.namespace, "uid": ""}, "spec": _template(machine),

@@ -11,7 +11,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ansible_collections.okd.virt.plugins.module_utils._placement.demand import RUNS_MODEL, Demand, demand_of, on_model
+from ansible_collections.okd.virt.plugins.module_utils._placement.demand import (
+    RUNS_MODEL,
+    Demand,
+    as_target,
+    demand_of,
+    on_restart,
+)
 from ansible_collections.okd.virt.plugins.module_utils._placement.node_info import (
     NodeInfo,
     node_infos,
@@ -52,6 +58,13 @@ def demand(name: str = "vm", **more: t.Any) -> Demand:
     ({}, {"taints": [{"key": "node.kubernetes.io/unschedulable", "effect": "NoSchedule"}, TAINT]}, "untolerated taint gpu"),
     ({"selector": {"zone": "b"}}, {"labels": {"zone": "a"}}, "didn't match the pod's node selector"),
     ({"selector": {"zone": "a"}}, {"labels": {"zone": "a"}}, ""),
+    ({"extended": {"hugepages-1Gi": 4 * GIB}}, {"extended": {"hugepages-1Gi": 3 * GIB}}, "insufficient hugepages-1Gi"),
+    ({"extended": {"hugepages-1Gi": 4 * GIB}}, {"extended": {"hugepages-1Gi": 4 * GIB}}, ""),
+    ({"extended": {"openshift.io/fast": 1}}, {}, "insufficient openshift.io/fast"),
+    ({"ports": (("TCP", 80, "0.0.0.0"),)}, {"ports": (("TCP", 80, "10.0.0.1"),)}, "a port of the node is taken"),
+    ({"ports": (("TCP", 80, "0.0.0.0"),)}, {"ports": (("UDP", 80, "0.0.0.0"), ("TCP", 81, "0.0.0.0"))}, ""),
+    ({"spread": ("zone",)}, {}, "it has no label zone, over which the pod must be spread"),
+    ({"spread": ("zone",)}, {"labels": {"zone": "a"}}, ""),
     ({"model": "Haswell"}, {}, "it can't run CPU model Haswell"),
     ({"model": "Haswell"}, {"labels": {RUNS_MODEL + "Haswell": "true"}}, ""),
 ])
@@ -72,16 +85,34 @@ def test_node_affinity(operator: str, values: list[str], fits: bool) -> None:
     assert not why_not(demand(terms=[{"matchFields": [{"key": "metadata.name", "operator": "In", "values": ["a"]}]}]), node("a"))
 
 
-def test_a_vm_needs_the_cpu_model_of_the_node_that_it_is_on_unless_it_names_its_own() -> None:
-    pod = {"metadata": {"name": "vm", "namespace": "shop"}, "spec": {
-        "nodeSelector": {"kubevirt.io/schedulable": "true", f"{RUNS_MODEL}Haswell": "true"},
-        "containers": [{"resources": {"requests": {"memory": "1Gi", "cpu": "100m"}}}],
-    }}
-    here = {"host-model-cpu.node.kubevirt.io/Skylake": "true"}
-    found = on_model(demand_of(pod), here)
-    assert (found.memory, found.cpu, found.model, found.selector) == (GIB, 100, "Skylake", {"kubevirt.io/schedulable": "true"})
-    pod["spec"] = {"nodeSelector": {"cpu-model.node.kubevirt.io/Penryn": "true"}}
-    assert on_model(demand_of(pod), here).model == ""
+def pod(selector: dict[str, str] | None = None, **spec: t.Any) -> dict[str, t.Any]:
+    containers = [{"resources": {"requests": {"memory": "1Gi", "cpu": "100m"}}}]
+    return {"metadata": {"name": "vm", "namespace": "shop"}, "spec": {"nodeSelector": selector or {}, "containers": containers, **spec}}
+
+
+def test_a_vm_needs_the_cpu_of_the_node_that_it_is_on_unless_it_names_its_own() -> None:
+    here = {
+        "host-model-cpu.node.kubevirt.io/Skylake": "true", "host-model-required-features.node.kubevirt.io/vmx": "true", "other": "label",
+    }
+    found = as_target(demand_of(pod({"kubevirt.io/schedulable": "true"})), "a", here)
+    assert (found.memory, found.cpu, found.model, found.source) == (GIB, 100, "Skylake", "a")
+    assert found.selector == {"kubevirt.io/schedulable": "true", "cpu-feature.node.kubevirt.io/vmx": "true"}
+    skylake = {f"{RUNS_MODEL}Skylake": "true", "kubevirt.io/schedulable": "true"}
+    assert why_never(found, node(labels=skylake)) == "its CPU has no vmx"
+    assert why_never(found, node(labels={**skylake, "cpu-feature.node.kubevirt.io/vmx": "true"})) == ""
+    assert why_not_now(found, node("a")) == "the VM leaves it"
+    assert as_target(demand_of(pod({"cpu-model.node.kubevirt.io/Penryn": "true"})), "a", here).model == ""
+
+
+def test_what_the_first_node_had_a_vm_needs_for_life() -> None:
+    """KubeVirt copies it from launcher to launcher, so that the VM can go back to older machines."""
+    first = {"kubevirt.io/schedulable": "true", f"{RUNS_MODEL}Haswell": "true", "cpu-feature.node.kubevirt.io/vmx": "true"}
+    found = as_target(demand_of(pod(first)), "a", {"host-model-cpu.node.kubevirt.io/Skylake": "true"})
+    assert (found.model, found.selector) == ("Haswell", {"kubevirt.io/schedulable": "true", "cpu-feature.node.kubevirt.io/vmx": "true"})
+    again = on_restart(demand_of(pod(first)))
+    assert (again.model, again.selector) == ("", {"kubevirt.io/schedulable": "true"})
+    asked = {"cpu-feature.node.kubevirt.io/avx": "true"}
+    assert on_restart(demand_of(pod(asked))).selector == asked
 
 
 def test_what_is_on_a_node_is_taken_from_it() -> None:

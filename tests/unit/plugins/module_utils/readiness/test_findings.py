@@ -13,16 +13,20 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ansible_collections.okd.virt.plugins.module_utils._networks.fitness import Surroundings, fitness
+from ansible_collections.okd.virt.plugins.module_utils._networks.fitness import Surroundings as NetworkSurroundings
+from ansible_collections.okd.virt.plugins.module_utils._networks.fitness import fitness
 from ansible_collections.okd.virt.plugins.module_utils._networks.reading import MigrationNetwork
 from ansible_collections.okd.virt.plugins.module_utils._networks.use import Use
 from ansible_collections.okd.virt.plugins.module_utils._placement.demand import Demand
 from ansible_collections.okd.virt.plugins.module_utils._pool import allowed_away
+from ansible_collections.okd.virt.plugins.module_utils.access.holders import Holder
 from ansible_collections.okd.virt.plugins.module_utils.readiness.facts import Facts
 from ansible_collections.okd.virt.plugins.module_utils.readiness.finding import IDS, SEVERITIES, Finding, in_order
 from ansible_collections.okd.virt.plugins.module_utils.readiness.info import findings as findings_in
 from ansible_collections.okd.virt.plugins.module_utils.readiness.room import spare_memory
+from ansible_collections.okd.virt.plugins.module_utils.readiness.surroundings import Surroundings
 from ansible_collections.okd.virt.plugins.module_utils.tuning.fields import FIELDS
+from ansible_collections.okd.virt.plugins.module_utils.update.path import Path as UpdatePath
 
 Json = dict[str, t.Any]
 NOW = datetime.datetime(2026, 1, 1, tzinfo=datetime.UTC)
@@ -56,7 +60,7 @@ def writes(rate: str, name: str = "v", **labels: str) -> Json:
 
 def launcher(name: str, gib: int, on: str) -> Json:
     metadata = {"name": f"virt-launcher-{name}", "namespace": "shop", "uid": f"{name}-pod"}
-    return {"metadata": metadata, "node": on, "demand": Demand("shop", metadata["name"], gib * GIB, 100), "vm": True, "instance": ("shop", name)}
+    return {"metadata": metadata, "node": on, "demand": Demand("shop", metadata["name"], gib * GIB, 100), "vm": True, "instance": ("shop", name), "stays": False}
 
 
 def kubevirt(available: str = "True", target: str = "1", **migrations: t.Any) -> Json:
@@ -84,10 +88,12 @@ def policy(name: str, **labels: str) -> Json:
     return {"metadata": {"name": name}, "spec": {"selectors": {"virtualMachineInstanceSelector": labels}}}
 
 
+def around(**more: t.Any) -> Surroundings:
+    return Surroundings(path=UpdatePath("cnv", "hco-operatorhub", "hco.v1", "Manual", "hco", "1", "v1", **more))
 def network(text: str | None = '{"type": "macvlan", "ipam": {"type": "whereabouts", "range": "192.0.2.0/24"}}', **use: t.Any) -> MigrationNetwork:
     definitions = [] if text is None else [{"metadata": {"name": "fast", "namespace": "cnv"}, "spec": {"config": text}}]
-    around = Surroundings("cnv", definitions, [node("a"), node("b")], None, {"spec": {"clusterNetwork": [{"cidr": "10.128.0.0/14"}]}})
-    return MigrationNetwork("cnv", "fast", fitness("fast", around), Use("fast", (), **use))
+    around_it = NetworkSurroundings("cnv", definitions, [node("a"), node("b")], None, {"spec": {"clusterNetwork": [{"cidr": "10.128.0.0/14"}]}})
+    return MigrationNetwork("cnv", "fast", fitness("fast", around_it), Use("fast", (), **use))
 
 
 def cluster(**more: t.Any) -> Facts:
@@ -114,6 +120,23 @@ CASES: dict[str, tuple[Json, str]] = {
     "migration_network_not_used": ({"network": network(without=["a"])}, "warning"),
     "migration_network_unfit": ({"network": network('{"type": "macvlan", "ipam": {"type": "static", "addresses": [{"address": "192.0.2.7/24"}]}}')}, "warning"),
     "migration_network_shared": ({"kubevirt": kubevirt(network=None)}, "note"),
+    "migrate_rights_held": ({"surroundings": Surroundings([Holder("user:alice", True, 0)])}, "note"),
+    "migrate_rights_unknown": ({"surroundings": Surroundings(no_holders="No roles.")}, "note"),
+    "migration_stuck": (
+        {
+            "instances": [vmi("v")], "migrations": [migration("v", "Scheduling")],
+            "nodes": [node("a", beat="2026-01-01T00:16:00Z"), node("b", beat="2026-01-01T00:16:00Z")],
+        }, "warning",
+    ),
+    "not_upgradeable": ({"surroundings": around(not_upgradeable="Upgradeable False (Reason: because)")}, "warning"),
+    "room_is_tight": (
+        {
+            "nodes": [node("a"), node("b", 12), node("c", 10)], "instances": [vmi("v"), vmi("w")], "pods": [launcher("v", 8, "a"), launcher("w", 8, "a")],
+        }, "note",
+    ),
+    "update_blocked": ({"surroundings": around(blocked=("ResolutionFailed True",))}, "warning"),
+    "update_state_unknown": ({"surroundings": Surroundings(no_path="No subscriptions.")}, "note"),
+    "update_waiting": ({"surroundings": around(offered="hco.v2", install_plan="install-x")}, "note"),
     "migration_running": ({"instances": [vmi("v")], "migrations": [migration("v", "Running")]}, "note"),
     "no_node_fits": ({"nodes": [node("a"), node("b", 4)], "instances": [vmi("v")], "pods": [launcher("v", 8, "a")]}, "blocker"),
     "no_parallel_migrations": ({"kubevirt": kubevirt(parallelMigrationsPerCluster=0)}, "blocker"),
@@ -203,6 +226,21 @@ def test_vms_that_do_not_run_and_nodes_without_vms_are_nobodys_business() -> Non
     stopped["status"]["phase"] = "Succeeded"
     control_plane = {"metadata": {"name": "c", "labels": {}, "annotations": {}}, "spec": {"unschedulable": True}, "status": {}}
     assert findings(cluster(instances=[stopped], nodes=[node("a"), node("b"), control_plane]), 1) == []
+
+
+def test_a_migration_that_waits_for_its_turn_or_is_copied_in_time_is_not_stuck() -> None:
+    nodes = [node("a", beat="2026-01-01T01:00:00Z"), node("b", beat="2026-01-01T01:00:00Z")]
+    waiting = [migration("v", "Running", 1), migration("w", "Running", 2), migration("x", "Pending", 3)]
+    for one in waiting[:2]:
+        one["status"]["phaseTransitionTimestamps"] = [{"phase": "Running", "phaseTransitionTimestamp": "2026-01-01T00:50:00Z"}]
+    found = findings(cluster(nodes=nodes, instances=[vmi(name) for name in "vwx"], migrations=waiting), 1)
+    assert {one.id for one in found} == {"migration_running"}
+    (alone,) = findings(cluster(nodes=nodes, instances=[vmi("x")], migrations=waiting[2:]), 1)
+    assert (alone.id, alone.sentence) == ("migration_stuck", "its migration m3 does not get on: it has been Pending for 3597 s")
+    large = {**vmi("v"), "memory": 40 * GIB}
+    waiting[0]["status"]["phaseTransitionTimestamps"][0]["phaseTransitionTimestamp"] = "2026-01-01T00:10:00Z"
+    assert [one.id for one in findings(cluster(nodes=nodes, instances=[large], migrations=waiting[:1]), 1)] == ["migration_running"]
+    assert [one.id for one in findings(cluster(nodes=nodes, instances=[vmi("v")], migrations=waiting[:1]), 1)] == ["migration_stuck"]
 
 
 def test_accepted_by_id_or_by_object() -> None:

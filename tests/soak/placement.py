@@ -1,0 +1,136 @@
+# Copyright: the okd.virt contributors
+# GNU General Public License v3.0 or later (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What the placement says of a drain is what happens: where it says that everything fits, a real drain succeeds; where it says that it does not, it does not.
+
+Each round is a small cluster of its own, drawn from its seed: how full it is, its CPU generations, pools, taints, huge pages, devices and VMs that keep apart.
+One node is drained, or all in turn. Rounds of which the verdict is that room is tight hold whatever becomes of them, and are counted.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import collections
+import dataclasses
+import math
+import random
+import tempfile
+import time
+import typing as t
+from pathlib import Path
+
+from ansible_collections.okd.virt.plugins.module_utils._errors import VirtError
+from ansible_collections.okd.virt.plugins.module_utils._placement.verdict import DOES_NOT_FIT, FITS, TIGHT
+from ansible_collections.okd.virt.plugins.plugin_utils.engine.engine import Engine, Options
+
+from ..services.verbs import Verbs
+from .report import Report
+
+NAME = "placement"
+CLUSTERS, QUICK_CLUSTERS = 200, 4
+_ROLLING = 3
+"""Every third round drains all nodes in turn."""
+_MEAN_VM = 6.1
+"""GiB that a generated machine's pod asks for on average."""
+_LONGEST = {FITS: 240, TIGHT: 60, DOES_NOT_FIT: 30}
+"""Real seconds for a drain, by what is expected of it."""
+_PERCENTS = ("older", "named_cpu", "hugepages", "pool", "dedicated", "apart", "device", "filled")
+
+
+@dataclasses.dataclass(frozen=True)
+class Outcome:
+    """The verdict and what came of it."""
+
+    verdict: str
+    succeeded: bool
+    message: str
+
+    @property
+    def problems(self) -> list[str]:
+        """What the verdict promised and did not keep."""
+        if self.verdict == FITS and not self.succeeded:
+            return [f"it fits, and the drain failed: {self.message}"]
+        if self.verdict == DOES_NOT_FIT and self.succeeded:
+            return ["it does not fit, and the drain succeeded"]
+        return [] if self.verdict in (FITS, TIGHT, DOES_NOT_FIT) else [f"there is no verdict but {self.verdict!r}"]
+
+
+class Round:
+    """One cluster and its drain."""
+
+    def __init__(self, seed: int, folder: Path) -> None:
+        self.seed, self._folder = seed, folder
+        self._draw = random.Random(seed)
+        self.rolling = seed % _ROLLING == 0
+        self.sizes = self._sizes()
+
+    def _sizes(self) -> dict[str, int]:
+        draw = self._draw
+        nodes = draw.randint(3, 8)
+        vms = draw.randint(12, 40)
+        memory = max(26, math.ceil(vms * _MEAN_VM / nodes / draw.uniform(0.35, 0.9))) + 4
+        chosen = {f"{name}_percent": draw.choice((0, 0, draw.randint(5, 40))) for name in _PERCENTS}
+        return {
+            "vms": vms, "nodes": nodes, "node_memory_gib": memory, "namespaces": 3, "bindings": 0, "cluster_bindings": 0, "users": 1, "groups": 1,
+            "rwo_percent": 0, "busy_percent": 0, "seed": self.seed, **chosen, "filled_percent": max(1, chosen["filled_percent"]),
+        }
+
+    async def run(self) -> Outcome:
+        """Raises AssertionError for a plan that contradicts itself."""
+        engine = await self._started()
+        try:
+            return await asyncio.to_thread(self._drained, Verbs(self._folder / "kubeconfig"))
+        finally:
+            await engine.stop()
+
+    async def _started(self) -> Engine:
+        """With as much memory as the VMs need at least."""
+        while True:
+            engine = Engine(Options(
+                cluster="generated", release=self._draw.choice(("4.18", "4.19")), speed="max", parameters=self.sizes, kubeconfig=self._folder / "kubeconfig",
+            ))
+            try:
+                await engine.start()
+            except ValueError:
+                self.sizes["node_memory_gib"] += 6
+            else:
+                return engine
+
+    def _drained(self, verbs: Verbs) -> Outcome:
+        names = [f"node{number:04}" for number in range(1, self.sizes["nodes"] + 1)]
+        options: dict[str, t.Any] = {"delete_emptydir_data": True, "evict_uncontrolled": True, "migration_attempts": 1}
+        if self.rolling:
+            verb = "rolling_drain"
+            options |= {"names": names, "max_parallel": self._draw.choice((1, 1, 2))}
+        else:
+            verb = "node_drain"
+            options |= {"names": [self._draw.choice(names)], "require_room": False}
+        planned = verbs(verb, check=True, **options)
+        verdict = str(planned.result.get("placement"))
+        try:
+            verbs(verb, **options, deadline=_LONGEST.get(verdict, 30))
+        except VirtError as error:
+            return Outcome(verdict, False, error.message)
+        return Outcome(verdict, True, "")
+
+
+def run(clusters: int, seed: int, quick: bool = False) -> Report:
+    """So many clusters, with this seed and those that follow it."""
+    report = Report(NAME, seed)
+    counted: collections.Counter[str] = collections.Counter()
+    for number in range(clusters):
+        began = time.monotonic()
+        with tempfile.TemporaryDirectory(prefix="okd-virt-placement-") as folder:
+            one = Round(seed + number, Path(folder))
+            outcome = asyncio.run(one.run())
+        what = "all nodes in turn" if one.rolling else "one node"
+        report.add(f"seed {one.seed} (again: python -m tests.soak {NAME} --seed {one.seed} --times 1)", outcome.problems)
+        counted[f"{what}, {outcome.verdict}, {'succeeded' if outcome.succeeded else 'failed'}"] += 1
+        if not quick or outcome.problems:
+            print(
+                f"seed {one.seed}: {one.sizes['vms']} VMs on {one.sizes['nodes']} nodes of {one.sizes['node_memory_gib']} GiB, {what}: {outcome.verdict}, "
+                f"{'succeeded' if outcome.succeeded else 'failed'} in {time.monotonic() - began:.0f} s{''.join(f'; FAILED: {text}' for text in outcome.problems)}", flush=True,
+            )
+    for text, times in sorted(counted.items()):
+        print(f"{NAME}: {times} times {text}", flush=True)
+    return report
