@@ -74,7 +74,7 @@ class RollingDrain:
                 uid, namespace = pod["metadata"]["uid"], pod["metadata"]["namespace"]
                 if pod["status"]["phase"] == "Succeeded":
                     moving.pop(uid, None)
-                    await self._evict(pod["metadata"])
+                    await self._remove(pod["metadata"])
                 elif uid in moving:
                     # Few fail, so that it is enough to ask now and then.
                     if not looks % OFTEN and await self._has_failed(*moving[uid]):
@@ -102,14 +102,13 @@ class RollingDrain:
     async def _has_failed(self, namespace: str, name: str) -> bool:
         return bool(((await self._admin.get(MIGRATIONS, name, namespace)).get("status") or {}).get("phase") == "Failed")
 
-    async def _evict(self, metadata: dict[str, Any]) -> None:
-        name, namespace = metadata["name"], metadata["namespace"]
-        body = {"apiVersion": "policy/v1", "kind": "Eviction", "metadata": {"name": name, "namespace": namespace}}
+    async def _remove(self, metadata: dict[str, Any]) -> None:
+        """What a VM has left behind: it has ended, so that nobody need be asked."""
         try:
-            await self._admin.create(PODS, body, namespace, "eviction", name)
+            await self._admin.delete(PODS, metadata["name"], metadata["namespace"], uid=metadata["uid"])
             self.moved += 1
         except StatusError as error:
-            if error.code not in (404, 429, 500):
+            if error.code not in (404, 409):
                 raise
 
 
