@@ -41,6 +41,8 @@ notes:
     C(virtualmachineinstancemigrations.kubevirt.io), C(virtualmachines.kubevirt.io), C(kubevirts.kubevirt.io) and
     C(migrationpolicies.migrations.kubevirt.io), and on C(namespaces) where there are policies; without O(nodes_at_once) also C(get) on C(machineconfigpools.machineconfiguration.openshift.io).
   - Where loads are known and O(link_speed) is not given also C(list) on C(nodenetworkstates.nmstate.io), without which the links are assumed to carry 10 Gbit/s.
+  - Where migrations have a network of their own also C(list) on C(network-attachment-definitions.k8s.cni.cncf.io) and C(nodenetworkstates.nmstate.io), and
+    C(get) on C(networks.config.openshift.io); what can't be read of it is not judged.
   - Affinity between pods and huge pages are not judged, nor are VMs of which nobody says how fast they write.
 seealso:
   - module: okd.virt.node_drain

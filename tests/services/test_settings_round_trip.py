@@ -1,7 +1,7 @@
 # Copyright: the okd.virt contributors
 # GNU General Public License v3.0 or later (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Every setting with values of every kind: the verdict is that of HyperConverged's schema and webhook, and what both wrongly take is refused with a reason."""
+"""Every setting with values of every kind: HyperConverged's own verdict, and a reason for each value that it wrongly takes."""
 
 from __future__ import annotations
 
