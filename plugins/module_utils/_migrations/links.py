@@ -9,7 +9,6 @@ bridge.port, link-aggregation.port, vlan.base-iface) and routes.running.
 
 from __future__ import annotations
 
-import json
 import typing as t
 from dataclasses import dataclass
 
@@ -45,16 +44,6 @@ def given_link(text: str | None) -> Link | None:
     if not PLAIN.match(text) or quantity(text) < _LEAST:
         raise OptionError(f"link_speed is {text!r}, no quantity of bits per second such as 10G or 25G.")
     return Link(quantity(text) / 8, GIVEN, f"the nodes' links carry {quantity(text) / 10**9:g} Gbit/s, as link_speed says")
-
-
-def interface_of(definition: Json | None) -> str:
-    """The interface of the nodes on which a network lies, "" if its configuration does not say so."""
-    try:
-        config = json.loads(((definition or {}).get("spec") or {}).get("config") or "{}")
-    except ValueError:
-        return ""
-    plugins = config.get("plugins") or [config] if isinstance(config, dict) else []
-    return next((str(one.get("master") or one.get("bridge")) for one in plugins if one.get("master") or one.get("bridge")), "")
 
 
 def reported_link(states: t.Iterable[Json], interface: str | None = None) -> Link:

@@ -16,9 +16,10 @@ from .._cluster.resources import (
     VIRTUAL_MACHINES,
 )
 from .._errors import Forbidden
+from .._networks.attachment import link_of
 from .guests import Numbers, Said, keep_machine
 from .limits import Limits
-from .links import NOT_KNOWN, Link, given_link, interface_of, reported_link
+from .links import NOT_KNOWN, Link, given_link, reported_link
 from .state import Key
 
 Json = dict[str, t.Any]
@@ -47,6 +48,6 @@ def read_link(cluster: Cluster, text: str | None, limits: Limits, namespace: str
         states = [one for one in states if one["metadata"]["name"] in nodes]
         if not states or not limits.network:
             return reported_link(states)
-        return reported_link(states, interface_of(cluster.get(NETWORK_ATTACHMENT_DEFINITIONS, limits.network, namespace)))
+        return reported_link(states, link_of(cluster.get(NETWORK_ATTACHMENT_DEFINITIONS, limits.network, namespace)))
     except Forbidden:
         return NOT_KNOWN

@@ -88,6 +88,14 @@ def attachment(definition: Json) -> Attachment:
     return Attachment(**common, type=kind, link=link, localnet=localnet, manager=manager, addresses=found)
 
 
+def link_of(definition: Json | None) -> str:
+    """The interface or bridge of the nodes on which a network lies; empty without one, and where its configuration does not say so."""
+    try:
+        return attachment(definition).link if definition is not None else ""
+    except Unusable:
+        return ""
+
+
 def _read(text: str) -> Json:
     try:
         config = json.loads(text)

@@ -13,9 +13,9 @@ from ansible_collections.okd.virt.plugins.module_utils._errors import OptionErro
 from ansible_collections.okd.virt.plugins.module_utils._migrations.links import (
     NOT_KNOWN,
     given_link,
-    interface_of,
     reported_link,
 )
+from ansible_collections.okd.virt.plugins.module_utils._networks.attachment import link_of
 
 Json = dict[str, t.Any]
 
@@ -49,13 +49,13 @@ def test_through_bonds_and_vlans(ports: str) -> None:
     assert found.rate == 3125 * 10**6
 
 
-def test_the_interface_of_a_network_of_its_own() -> None:
+def test_the_link_of_a_network_of_its_own() -> None:
     states = [state("a", *ovn("eno1"), card("eno1", 1000), card("eno2", 100000))]
-    definition = {"spec": {"config": '{"cniVersion": "0.3.1", "type": "macvlan", "master": "eno2"}'}}
-    assert reported_link(states, interface_of(definition)).rate == 12500 * 10**6
-    chained = {"spec": {"config": '{"plugins": [{"type": "bridge", "bridge": "br1"}]}'}}
-    assert interface_of(chained) == "br1"
-    assert interface_of({"spec": {"config": "nonsense"}}) == interface_of(None) == ""
+    definition = {"metadata": {"name": "fast"}, "spec": {"config": '{"cniVersion": "0.3.1", "type": "macvlan", "master": "eno2"}'}}
+    assert reported_link(states, link_of(definition)).rate == 12500 * 10**6
+    chained = {"metadata": {"name": "fast"}, "spec": {"config": '{"plugins": [{"type": "bridge", "bridge": "br1"}]}'}}
+    assert link_of(chained) == "br1"
+    assert link_of({"metadata": {"name": "fast"}, "spec": {"config": "nonsense"}}) == link_of(None) == ""
 
 
 def test_what_the_nodes_do_not_say_is_assumed() -> None:
