@@ -29,7 +29,7 @@ FAULTS, NODES, PODS = "/engine.okd.virt/v1/faults", "/api/v1/nodes", "/api/v1/po
 JSON_PATCH = "kubevirt.kubevirt.io/jsonpatch"
 HANDLER, CONTROLLER = f"system:serviceaccount:{HOME}:kubevirt-handler", f"system:serviceaccount:{HOME}:kubevirt-controller"
 GIB = 2**30
-LONGEST = 40.0
+LONGEST = 120.0
 
 
 class Site:
@@ -202,7 +202,7 @@ def launcher_outdated(lab: Site) -> Case:
 
 def migrate_rights_held(lab: Site) -> Case:
     yield HOME
-    mine = [path for path in _tenants_bindings(lab)]
+    mine = list(_tenants_bindings(lab))
     kept = [(path.rpartition("/")[0], lab.api.get(path)) for path in mine]
     for path in mine:
         lab.api.expect(200, "DELETE", path)

@@ -91,6 +91,7 @@ def _together(name: str, verdict: Verdict, left: t.Sequence[str]) -> t.Iterator[
         )
     elif verdict.code == TIGHT:
         yield Finding(
-            "room_is_tight", "Node", "", name, "there is a place for each of its VMs, and whether the scheduler finds it depends on the order in which they come",
+            "room_is_tight", "Node", "", name,
+            "there is a place for each of its VMs, and whether the scheduler finds it depends on the order in which they come",
             "Make room on other nodes before it is drained, or watch for VMs that are left over.",
         )

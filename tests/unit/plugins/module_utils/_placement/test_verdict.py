@@ -120,7 +120,7 @@ def json_node(name: str, memory: int) -> dict[str, t.Any]:
 def test_all_nodes_in_turn_wherever_the_vms_are_by_then(vms: list[tuple[int, int]], rooms: list[int]) -> None:
     nodes = [json_node(f"n{number}", size) for number, size in enumerate(rooms)]
     infos = [node(f"n{number}", size) for number, size in enumerate(rooms)]
-    pods = [
+    pods: list[dict[str, t.Any]] = [
         {"node": f"n{on % len(rooms)}", "demand": demand(f"vm{number}", size), "vm": True, "stays": False} for number, (size, on) in enumerate(vms)
     ]
     names = [one.name for one in infos]
