@@ -55,7 +55,8 @@ options:
       - Whether a VM that fits on no other node refuses the drain (codes C(no_node_fits) and C(target_cpu_missing)), with the reason for each node.
       - With V(false) it is tried all the same. KubeVirt gives its migrations up after five minutes without a node; they are tried again
         O(migration_attempts) times.
-      - Memory, CPU, number of pods, CPU model, node selectors, node affinity and taints are judged. Affinity between pods and huge pages are not.
+      - Everything that pods ask for is judged (memory, CPU, huge pages, devices, number of pods, host ports), CPU model and features, node selectors, node affinity,
+        taints, and required affinity and anti-affinity among pods. Volumes are not.
     type: bool
     default: true
 requirements:
@@ -63,7 +64,8 @@ requirements:
 notes:
   - Rules needed in the cluster - C(get), C(list), C(watch) and C(patch) on C(nodes); C(list) and C(watch) on C(pods), C(virtualmachineinstances.kubevirt.io),
     C(virtualmachineinstancemigrations.kubevirt.io) and C(kubevirts.kubevirt.io); C(list) on C(poddisruptionbudgets.policy); C(create) on C(pods/eviction).
-    Without C(list) on all C(nodes) and C(pods) the plan does not say where VMs fit, and a warning tells so.
+    Without C(list) on all C(nodes) and C(pods) the plan does not say where VMs fit, and a warning tells so. C(list) on C(namespaces) where affinity among
+    pods asks for the labels of namespaces.
   - With O(move_by=migration) also C(create) and C(delete) on C(virtualmachineinstancemigrations.kubevirt.io), which C(kubevirt.io:migrate) gives.
   - With O(on_unmigratable=stop_and_restart) also C(update) on C(virtualmachines/restart) of C(subresources.kubevirt.io).
   - With O(machine_config_pool) also C(get) on C(machineconfigpools.machineconfiguration.openshift.io).
@@ -168,6 +170,13 @@ spare_memory:
   returned: in check mode
   type: dict
   sample: {"before_bytes": 137438953472, "after_bytes": 85899345920, "rule_bytes": 68719476736, "rule_holds": true}
+placement:
+  description:
+    - Whether all VMs of the drain find a place. With C(fits) a node is left for each, however those that come before it are spread. With C(tight) that is not certain.
+      With C(does_not_fit) there are no places for all.
+  returned: in check mode
+  type: str
+  sample: fits
 summary:
   description: Numbers of nodes, VMs and pods, and of requests that were sent.
   returned: always

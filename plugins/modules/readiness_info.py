@@ -39,11 +39,15 @@ requirements:
 notes:
   - Rules needed - C(list) on C(nodes), C(pods), C(poddisruptionbudgets.policy), C(virtualmachineinstances.kubevirt.io),
     C(virtualmachineinstancemigrations.kubevirt.io), C(virtualmachines.kubevirt.io), C(kubevirts.kubevirt.io) and
-    C(migrationpolicies.migrations.kubevirt.io), and on C(namespaces) where there are policies; without O(nodes_at_once) also C(get) on C(machineconfigpools.machineconfiguration.openshift.io).
+    C(migrationpolicies.migrations.kubevirt.io), and on C(namespaces) where there are policies, or pods whose affinity asks for the labels of namespaces;
+    without O(nodes_at_once) also C(get) on C(machineconfigpools.machineconfiguration.openshift.io).
   - Where loads are known and O(link_speed) is not given also C(list) on C(nodenetworkstates.nmstate.io), without which the links are assumed to carry 10 Gbit/s.
   - Where migrations have a network of their own also C(list) on C(network-attachment-definitions.k8s.cni.cncf.io) and C(nodenetworkstates.nmstate.io), and
     C(get) on C(networks.config.openshift.io); what can't be read of it is not judged.
-  - Affinity between pods and huge pages are not judged, nor are VMs of which nobody says how fast they write.
+  - Who may migrate is read where C(list) on C(clusterroles), C(clusterrolebindings), C(roles) and C(rolebindings) of C(rbac.authorization.k8s.io) is given, and
+    what an update waits for with C(list) on C(subscriptions), C(installplans) and C(clusterserviceversions) of C(operators.coreos.com) and on
+    C(hyperconvergeds.hco.kubevirt.io) in KubeVirt's namespace. Without these rights a note says so.
+  - VMs of which nobody says how fast they write are not judged by it.
 seealso:
   - module: okd.virt.node_drain
   - module: okd.virt.live_migration_config
@@ -147,6 +151,13 @@ spare_memory:
   returned: always
   type: dict
   sample: {"needed_bytes": 68719476736, "free_bytes": 137438953472, "nodes_at_once": 1, "largest_node": "worker-3"}
+versions:
+  description:
+    - The operator's ClusterServiceVersion, the versions of HyperConverged and KubeVirt, how updates are approved, and the ClusterServiceVersion that waits for
+      approval; null where there is none, or it can't be read.
+  returned: always
+  type: dict
+  sample: {"csv": "kubevirt-hyperconverged-operator.v1.14.1", "hyperconverged": "1.14.1", "kubevirt": "v1.4.1", "approval": "Manual", "offered": null}
 unused_acceptances:
   description: What was accepted and is not there any more.
   returned: always

@@ -136,6 +136,14 @@ nodes:
   elements: dict
   sample:
     - {"name": "worker-3", "state": "done", "seconds": 212.5, "moved": [], "evicted": [], "left": [], "pending": []}
+placement:
+  description:
+    - Whether all VMs find a place when the turn of their node comes. With C(fits) they do wherever all others are by then. With C(tight) that is not certain. With
+      C(does_not_fit) there is a node that can't be emptied, since the others have no places for all VMs.
+    - It is missing with O(uncordon=false), and where nodes and pods of the whole cluster can't be listed.
+  returned: in check mode
+  type: str
+  sample: fits
 summary:
   description: Numbers of nodes and VMs, and of requests that were sent.
   returned: always

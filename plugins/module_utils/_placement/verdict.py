@@ -24,8 +24,8 @@ from .searching import exists
 from .terms import Namespaces
 
 FITS, TIGHT, DOES_NOT_FIT = "fits", "tight", "does_not_fit"
-_WINDOW = 5
-"""How many that come later may be placed before one: migrations that start at the same time (parallelMigrationsPerCluster)."""
+WINDOW = 5
+"""How many that come later may be placed before one: as many as KubeVirt lets migrate at once unless it is told otherwise."""
 
 
 @dataclass(frozen=True)
@@ -130,9 +130,10 @@ class Looks:
             note_company(found, demand, one, namespaces)
         return found
 
-    def judge(self, leaving: t.Sequence[Demand], without: t.Container[str], beside: t.Sequence[Demand] = (), in_order: bool = True) -> Verdict:
-        """Whether these find a place on the nodes without some. They leave one after the other as they stand here, or in any order.
+    def judge(self, leaving: t.Sequence[Demand], without: t.Container[str], beside: t.Sequence[Demand] = (), window: int | None = WINDOW) -> Verdict:
+        """Whether these find a place on the nodes without some.
 
+        They leave one after the other as they stand here, so many at once as C(window) says, or in any order if it is None.
         C(beside) are pods that come too, at any time, and of which nobody asks whether they find one.
         """
         nodes = [node for node in self.nodes if node.name not in without]
@@ -141,7 +142,7 @@ class Looks:
         lone = tuple(one for one in leaving if not self._takes(one, nodes, questions.get(one.key)))
         if lone:
             return Verdict(DOES_NOT_FIT, lone)
-        if self._all_certain(leaving, nodes, beside, questions, in_order):
+        if self._all_certain(leaving, nodes, beside, questions, window):
             return Verdict(FITS)
         left = place(leaving, nodes, possible=self.possible, company=self.company).left
         if not left:
@@ -161,24 +162,24 @@ class Looks:
 
     def _all_certain(
         self, leaving: t.Sequence[Demand], nodes: t.Sequence[NodeInfo], beside: t.Sequence[Demand], questions: t.Mapping[tuple[str, str], Question],
-        in_order: bool,
+        window: int | None,
     ) -> bool:
         minds = any(one.apart or one.ports for one in (*leaving, *beside))
         so_far = _ByKind(self)
-        for one in beside if in_order else (*leaving, *beside):
+        for one in beside if window is not None else (*leaving, *beside):
             so_far.add(one)
         for at, demand in enumerate(leaving):
             question = questions.get(demand.key)
             if question and any(one.anywhere for one in question.near):
                 return False
-            soon = leaving[at + 1:at + 1 + _WINDOW] if in_order else ()
+            soon = leaving[at + 1:at + 1 + window] if window is not None else ()
             if minds:
-                others = self.others(demand, (*beside, *leaving[:at], *soon) if in_order else (*beside, *leaving))
+                others = self.others(demand, (*beside, *leaving[:at], *soon) if window is not None else (*beside, *leaving))
             else:
-                others = so_far.with_some(demand, soon, () if in_order else (demand,))
+                others = so_far.with_some(demand, soon, () if window is not None else (demand,))
             if not is_certain(demand, self._open(demand, nodes, question), others, self.domains(others.repelling)):
                 return False
-            if in_order:
+            if window is not None:
                 so_far.add(demand)
         return True
 

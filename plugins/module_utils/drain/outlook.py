@@ -16,7 +16,7 @@ from .._placement.fitting import Fit, fit, some
 from .._placement.placing import place
 from .._placement.room import Room, room_of
 from .._placement.terms import Namespaces
-from .._placement.verdict import DOES_NOT_FIT, FITS
+from .._placement.verdict import DOES_NOT_FIT, FITS, WINDOW
 from .._pods import is_launcher
 
 Json = dict[str, t.Any]
@@ -58,12 +58,13 @@ class Outlook:
 
 def outlook(
     nodes: t.Sequence[Json], pods: t.Sequence[Json], leaving: t.Sequence[Json], restarted: t.Sequence[Json], drained: t.Collection[str], at_once: int,
-    namespaces: Namespaces | None = None, told: t.Sequence[Json] = (),
+    namespaces: Namespaces | None = None, told: t.Sequence[Json] = (), window: int | None = WINDOW,
 ) -> Outlook:
     """What the cluster has for the launcher pods that leave.
 
     C(pods) are those of all nodes as room.keep leaves them, C(leaving) and C(restarted) whole launcher pods in the order in which they go, C(drained)
-    the names of the nodes that are emptied. Of C(told), those that are evicted, launcher pods are moved by somebody else, who knows when.
+    the names of the nodes that are emptied. Of C(told), those that are evicted, launcher pods are moved by somebody else, who knows when. C(window) is
+    how many migrate at once, None when in any order.
     One that is stopped and started again takes the CPU model of the node that it comes to; the others need the one that they have.
     """
     room = room_of(nodes, pods, namespaces)
@@ -76,7 +77,7 @@ def outlook(
         key: fit(demand, staying, places.get(key, ""), never, looks.company.question(demand, demands.keys())) for key, demand in demands.items()
     }
     # Nodes that are drained at once share the order, and VMs that are stopped have none.
-    in_order = len(drained) == 1 and not restarted
+    in_order = window if len(drained) == 1 and not restarted else None
     beside = [one for name in drained for one in room.visitors.get(name, ())] + [_demand(pod, room) for pod in told if is_launcher(pod)]
     verdict = looks.judge(list(demands.values()), drained, beside, in_order)
     before = sum(size for name, size in room.free.items() if name not in drained)

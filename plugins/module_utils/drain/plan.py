@@ -13,6 +13,7 @@ from .._migrations.guests import guest_of
 from .._migrations.limits import limits
 from .._migrations.memory import memory_bytes
 from .._placement.fitting import Fit
+from .._placement.verdict import WINDOW
 from .._plan import Change, Plan
 from .._pods import is_launcher
 from . import claims
@@ -101,7 +102,9 @@ def _outlook(standing: t.Mapping[str, list[_Pod]], observed: Observed, request: 
     still = [one.standing for pods in standing.values() for one in pods if one.current is None]
     leaving, restarted, told = ([one.pod for one in still if one.fate.way is way] for way in (Way.MIGRATE, Way.RESTART, Way.EVICT))
     around = observed.cluster
-    return outlook(around.nodes, around.pods, leaving, restarted, standing.keys(), request.max_parallel, around.namespaces, told)
+    # KubeVirt takes marked VMs in an order of its own.
+    window = max(WINDOW, limits(observed.kubevirt).per_cluster) if request.move_by == BY_MIGRATION else None
+    return outlook(around.nodes, around.pods, leaving, restarted, standing.keys(), request.max_parallel, around.namespaces, told, window)
 
 
 def _of_node(node: Json, pods: list[_Pod], observed: Observed, request: Request, found: Outlook | None) -> tuple[list[Change], Json, list[Json]]:

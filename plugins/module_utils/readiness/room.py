@@ -11,10 +11,11 @@ from __future__ import annotations
 import typing as t
 from dataclasses import dataclass
 
+from .._migrations.limits import limits
 from .._migrations.state import is_migratable
 from .._placement.fitting import fit, some
 from .._placement.room import Room
-from .._placement.verdict import FITS, TIGHT, Verdict
+from .._placement.verdict import FITS, TIGHT, WINDOW, Verdict
 from .._pods import Key
 from .facts import Facts
 from .finding import Finding
@@ -57,13 +58,14 @@ def check(facts: Facts, room: Room, at_once: int) -> t.Iterator[Finding]:
 
 def _places(facts: Facts, room: Room, movable: t.Container[Key]) -> t.Iterator[Finding]:
     looks = room.looks()
+    window = max(WINDOW, limits(facts.kubevirt).per_cluster)
     never: dict[t.Hashable, dict[str, str]] = {}
     keys = {(pod["metadata"]["namespace"], pod["metadata"]["name"]): pod["instance"] for pod in facts.pods if pod["vm"]}
     memory = {(one["metadata"]["namespace"], one["metadata"]["name"]): one.get("memory") or 0 for one in facts.instances}
     for name in sorted(room.demands):
         # As a drain moves them: the largest first.
         leaving = sorted((one for one in room.demands[name] if keys[one.key] in movable), key=lambda one: (-memory.get(keys[one.key], 0), keys[one.key]))
-        verdict = looks.judge(leaving, (name,), room.visitors.get(name, ()))
+        verdict = looks.judge(leaving, (name,), room.visitors.get(name, ()), window)
         if verdict.code == FITS:
             continue
         others = [info for info in room.infos.values() if info.name != name]
@@ -78,7 +80,7 @@ def _places(facts: Facts, room: Room, movable: t.Container[Key]) -> t.Iterator[F
             )
         rest = [one for one in leaving if one not in verdict.lone] if verdict.lone else leaving
         if verdict.lone:
-            verdict = looks.judge(rest, (name,), room.visitors.get(name, ()))
+            verdict = looks.judge(rest, (name,), room.visitors.get(name, ()), window)
         yield from _together(name, verdict, ["/".join(keys[one.key]) for one in verdict.crowded])
 
 
@@ -91,6 +93,7 @@ def _together(name: str, verdict: Verdict, left: t.Sequence[str]) -> t.Iterator[
         )
     elif verdict.code == TIGHT:
         yield Finding(
-            "room_is_tight", "Node", "", name, "there is a place for each of its VMs, and whether the scheduler finds it depends on the order in which they come",
+            "room_is_tight", "Node", "", name,
+            "there is a place for each of its VMs, and whether the scheduler finds it depends on the order in which they come",
             "Make room on other nodes before it is drained, or watch for VMs that are left over.",
         )

@@ -71,10 +71,11 @@ def check(around: Surroundings, namespace: str) -> t.Iterator[Finding]:
 def _holders(able: t.Sequence[Holder], namespace: str) -> Finding:
     wide = [one for one in able if one.whole_cluster]
     where = f", {len(wide)} of them in the whole cluster" if wide else ""
+    names = some([one.name for one in (*wide, *(one for one in able if not one.whole_cluster))])
     return Finding(
         "migrate_rights_held", "Namespace", "", namespace,
-        f"{len(able)} users, groups or accounts beside cluster administrators may start or cancel migrations{where}: "
-        f"{some([one.name for one in (*wide, *(one for one in able if not one.whole_cluster))])}. Theirs take the same slots, and they can cancel those of a drain",
+        f"{len(able)} users, groups or accounts beside cluster administrators may start or cancel migrations{where}: {names}. Theirs take the same slots, and "
+        "they can cancel those of a drain",
         "Tell them of the window, or take away what they don't need: migrate_access_info says which binding gives it.",
         {"holders": [{"subject": one.name, "whole_cluster": one.whole_cluster, "namespaces": one.namespaces} for one in able]},
     )

@@ -20,7 +20,13 @@ from ansible_collections.okd.virt.plugins.module_utils._placement.node_info impo
 from ansible_collections.okd.virt.plugins.module_utils._placement.placing import place
 from ansible_collections.okd.virt.plugins.module_utils._placement.searching import exists
 from ansible_collections.okd.virt.plugins.module_utils._placement.terms import Namespaces, Term
-from ansible_collections.okd.virt.plugins.module_utils._placement.verdict import DOES_NOT_FIT, FITS, TIGHT, Looks
+from ansible_collections.okd.virt.plugins.module_utils._placement.verdict import (
+    DOES_NOT_FIT,
+    FITS,
+    TIGHT,
+    WINDOW,
+    Looks,
+)
 
 HOST = "kubernetes.io/hostname"
 
@@ -96,7 +102,7 @@ def test_the_verdict_holds_whatever_the_scheduler_does(
 ) -> None:
     leaving, nodes = _made(vms, rooms)
     leaving.sort(key=lambda one: -one.memory)
-    verdict = looks(nodes).judge(leaving, (), (), in_order)
+    verdict = looks(nodes).judge(leaving, (), (), WINDOW if in_order else None)
     if verdict.code == FITS:
         assert always(leaving, nodes)
     if verdict.code == DOES_NOT_FIT:
@@ -120,7 +126,7 @@ def json_node(name: str, memory: int) -> dict[str, t.Any]:
 def test_all_nodes_in_turn_wherever_the_vms_are_by_then(vms: list[tuple[int, int]], rooms: list[int]) -> None:
     nodes = [json_node(f"n{number}", size) for number, size in enumerate(rooms)]
     infos = [node(f"n{number}", size) for number, size in enumerate(rooms)]
-    pods = [
+    pods: list[dict[str, t.Any]] = [
         {"node": f"n{on % len(rooms)}", "demand": demand(f"vm{number}", size), "vm": True, "stays": False} for number, (size, on) in enumerate(vms)
     ]
     names = [one.name for one in infos]
@@ -143,7 +149,7 @@ def test_the_order_in_which_they_leave_is_counted_on() -> None:
     leaving = [demand("large", 10), *(demand(f"small{number}", 1) for number in range(20))]
     nodes = [node("a", 16), node("b", 16)]
     assert looks(nodes).judge(leaving, ()).code == FITS
-    assert looks(nodes).judge(leaving, (), in_order=False).code == TIGHT
+    assert looks(nodes).judge(leaving, (), window=None).code == TIGHT
     # What comes back elsewhere too comes whenever it likes.
     assert looks(nodes).judge(leaving[:1], (), leaving[1:]).code == TIGHT
 

@@ -60,7 +60,8 @@ def writes(rate: str, name: str = "v", **labels: str) -> Json:
 
 def launcher(name: str, gib: int, on: str) -> Json:
     metadata = {"name": f"virt-launcher-{name}", "namespace": "shop", "uid": f"{name}-pod"}
-    return {"metadata": metadata, "node": on, "demand": Demand("shop", metadata["name"], gib * GIB, 100), "vm": True, "instance": ("shop", name), "stays": False}
+    demand = Demand("shop", metadata["name"], gib * GIB, 100)
+    return {"metadata": metadata, "node": on, "demand": demand, "vm": True, "instance": ("shop", name), "stays": False}
 
 
 def kubevirt(available: str = "True", target: str = "1", **migrations: t.Any) -> Json:
