@@ -102,7 +102,7 @@ def _cancel_node(
 
 def _seize(context: Context, name: str, own: claims.Claim, before: claims.Claim | None, request: Request) -> claims.Claim:
     held = before is not None and before.process != own.process and not claims.is_abandoned(before, claims.now())
-    if held and before is not None and not request.take_over and before.holder.rpartition(" on ")[0] != own.holder.rpartition(" on ")[0]:
+    if held and before is not None and not request.take_over and not claims.same_user(before, own):
         raise PreconditionFailed(
             f"Node {name} is being drained by {before.holder} since {before.began} (run {before.run}). Set take_over to cancel it in their place.",
             node=name, holder=before.holder, run=before.run, code="held",

@@ -20,6 +20,7 @@ from .._pods import is_launcher
 from . import claims
 from .acting import Acting, Done
 from .claims import Claim
+from .copied import Copied
 from .decide import STARTING, Decision, Memory, Standing, Verb, View, decide, forget_seen
 from .fates import Around, Key
 from .moves import is_ours, keep
@@ -104,6 +105,7 @@ class Drainer:
     def __init__(self, cluster: Cluster, request: Request, budgets: t.Sequence[Json], listener: Listener) -> None:
         self._request, self._budgets = request, budgets
         self._progress = Progress(listener)
+        self._copied = Copied(cluster, request.metrics_path, listener)
         self._drains: dict[str, NodeDrain] = {}
         self._pool = concurrent.futures.ThreadPoolExecutor(_WORKERS)
         self.following = Following(cluster, (MIGRATIONS, SETTINGS))
@@ -150,7 +152,8 @@ class Drainer:
             # What is under way is waited for: its answer may be that a VM was moved.
             if drain.lost or (drain.decision is not None and not drain.memory.busy and (drain.decision.done or drain.decision.stuck)):
                 ended.append(drain)
-        self._progress.beat(self.active)
+        self._copied.refresh(self._pool)
+        self._progress.beat(self.active, self._copied.known)
         return ended
 
     def _ready(self, drain: NodeDrain) -> bool:
