@@ -161,7 +161,7 @@ class Drainer:
         return all(target in self.following.snapshot.objects for target in (MIGRATIONS, SETTINGS, *drain.targets))
 
     @property
-    def _limits(self) -> Limits:
+    def limits(self) -> Limits:
         """As they are now: they may be changed while one drains."""
         return limits(self.following.snapshot.one(SETTINGS))
 
@@ -169,7 +169,7 @@ class Drainer:
         """Migrations that may be started in the whole cluster."""
         active = sum(1 for one in self.following.snapshot.all(MIGRATIONS) if is_active(one) or (is_ours(one) and not is_final(one)))
         starting = sum(drain.memory.starting for drain in self.active)
-        return max(0, self._limits.per_cluster - active - starting)
+        return max(0, self.limits.per_cluster - active - starting)
 
     def _view(self, drain: NodeDrain) -> View:
         snapshot = self.following.snapshot
@@ -192,7 +192,7 @@ class Drainer:
         out_of_node = {key for key, vmi in view.around.vmis.items() if (vmi.get("status") or {}).get("nodeName") == drain.name}
         in_flight = [_as_active(one) for one in view.migrations if is_ours(one) and not is_final(one)]
         others = [one for one in view.migrations if not is_ours(one)]
-        here = free_slots(self._limits, [*in_flight, *others], out_of_node) - drain.memory.starting
+        here = free_slots(self.limits, [*in_flight, *others], out_of_node) - drain.memory.starting
         drain.decision = decision = decide(view, drain.memory, self._request, drain.claim.run, max(0, min(here, cluster_slots)), time.monotonic())
         self._note(drain, view, decision)
         for act in decision.acts:
