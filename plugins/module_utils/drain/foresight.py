@@ -13,7 +13,7 @@ from .._migrations.limits import Limits
 from .._placement.node_info import node_infos
 from .._placement.placing import place
 from .._placement.room import Room, room_of, takes_pods
-from .outlook import expected
+from .outlook import OTHER_PODS, expected, turn_seconds
 from .turns import Queue, next_node
 
 Json = dict[str, t.Any]
@@ -147,7 +147,7 @@ def foresee(
 def _begin(name: str, future: _Future, limits: Limits, queue: Queue, now: float, each: float) -> Foreseen:
     demands = future.room.demands.get(name, [])
     at_once = len(queue.active) + 1
-    seconds = expected([demand.memory for demand in demands], limits, at_once)["seconds"]
+    seconds = turn_seconds([demand.memory for demand in demands], limits, at_once)
     future.begin(name)
     before = sum(future.room.free.values()) - sum(future.room.vms.get(one, 0) for one in queue.active)
     after = before - future.room.vms.get(name, 0)
@@ -161,5 +161,5 @@ def _assumptions(begun: t.Mapping[str, Foreseen], nodes: t.Sequence[Json], kept:
     room = room_of(nodes, kept)
     most = max(begun, key=lambda one: (room.vms.get(one, 0), one))
     said = list(expected([demand.memory for demand in room.demands.get(most, ())], limits, 1)["assumptions"])
-    said.append("each VM goes where the plan has a place for it, and other pods leave while VMs move")
+    said.append(f"each VM goes where the plan has a place for it, and other pods end within {OTHER_PODS:g} s when the VMs have left")
     return said + ([f"a node is away for {each:.0f} s more when it is empty"] if each else [])

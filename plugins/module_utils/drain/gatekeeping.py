@@ -6,7 +6,6 @@
 from __future__ import annotations
 
 import time
-import typing as t
 from dataclasses import dataclass, field
 
 from .._cluster.client import Cluster
@@ -16,12 +15,10 @@ from .._plan import Listener
 from . import claims
 from .alerts import firing
 from .health import unhealthy
-from .outlook import expected
+from .outlook import turn_seconds
 from .rolling_request import RollingRequest
 
 _EVERY = 10.0
-_OTHER_PODS = 30.0
-"""Seconds that pods get to end, unless they ask for more."""
 
 
 @dataclass
@@ -56,7 +53,7 @@ class Gatekeeper:
         """Why a node would not be done by the end of the window, "" when it would. Nodes that took longer than expected make all others expected longer."""
         if self.request.end_by is None:
             return ""
-        seconds = seconds_of(name, room, limits, at_once)
+        seconds = turn_seconds([demand.memory for demand in room.demands.get(name, ())], limits, at_once)
         left, by = (self.request.end_by - claims.now()).total_seconds(), self.request.end_by.isoformat()
         if seconds is None:
             return f"{name} would not be done by {by}: its migrations are not expected to end"
@@ -70,9 +67,3 @@ class Gatekeeper:
         """A node is empty."""
         if self._expected.get(name):
             self._slower = max(self._slower, seconds / self._expected[name])
-
-
-def seconds_of(name: str, room: Room, limits: Limits, at_once: int) -> float | None:
-    """What the plan expects the drain of a node to take, its other pods included; None when it would not end."""
-    found: t.Any = expected([demand.memory for demand in room.demands.get(name, ())], limits, at_once)["seconds"]
-    return None if found is None else float(found) + _OTHER_PODS

@@ -21,6 +21,8 @@ from .._pods import is_launcher
 
 Json = dict[str, t.Any]
 Key = tuple[str, str]
+OTHER_PODS = 30.0
+"""Seconds that pods get to end unless they ask for more, and that a node needs for those when its VMs have left."""
 
 
 @dataclass(frozen=True)
@@ -91,6 +93,12 @@ def expected(guests: t.Sequence[Guest], limits: Limits, nodes_at_once: int) -> J
     seconds = None if found.seconds == float("inf") else found.seconds
     said = (*found.assumptions, "no other migration is under way, and no MigrationPolicy says otherwise") if found.assumptions else ()
     return {"seconds": seconds, "assumptions": list(said)}
+
+
+def turn_seconds(memories: t.Sequence[int], limits: Limits, nodes_at_once: int) -> float | None:
+    """How long one of many nodes may take until it is empty, its other pods included; None for no end."""
+    seconds: float | None = expected(memories, limits, nodes_at_once)["seconds"]
+    return None if seconds is None else seconds + OTHER_PODS
 
 
 def _key(pod: Json) -> Key:
