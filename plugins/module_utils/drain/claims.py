@@ -102,7 +102,8 @@ def seconds_left(claim: Claim, moment: datetime.datetime) -> float:
         renewed = datetime.datetime.fromisoformat(claim.renewed.replace("Z", "+00:00"))
     except ValueError:
         return 0.0
-    return max(0.0, (claim.lease or LEASE) - (moment - renewed).total_seconds())
+    lease = claim.lease if isinstance(claim.lease, (int, float)) and claim.lease > 0 else LEASE
+    return max(0.0, lease - (moment - renewed).total_seconds())
 
 
 def _is_dead(claim: Claim) -> bool:
