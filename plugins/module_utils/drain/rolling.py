@@ -62,12 +62,12 @@ def _turns(seen: Seen, request: RollingRequest) -> dict[str, Turn]:
 
 def _plan(seen: Seen, options: Options) -> Plan:
     request = checked(options, seen.pool_allows)
-    if not request.run:
-        check_claims(seen.nodes, request.drain)
-    turns = _turns(seen, request)
     unknown = sorted(set(request.handed_back) - {name_of(node) for node in seen.nodes.nodes})
     if unknown:
         raise OptionError(f"handed_back: {', '.join(unknown)} is none of the nodes that are drained.")
+    if not request.run:
+        check_claims(seen.nodes, request.drain)
+    turns = _turns(seen, request)
     changes: list[Change] = []
     facts: list[Json] = []
     refused: list[PreconditionFailed] = []
@@ -123,7 +123,7 @@ def _apply(context: Context, seen: Seen, planned: Plan) -> Outcome:
     turns, own = _turns(seen, request), claims.mine(seen.nodes.user)
     began = request.began or claims.now()
     elapsed = max(0.0, (claims.now() - began).total_seconds()) if request.began else 0.0
-    writer = TurnWriter(context.cluster, request.run or next((turn.run for turn in turns.values()), own.run), stamp(began))
+    writer = TurnWriter(context.cluster, request.run or next((turn.run for turn in turns.values()), own.run), stamp(began), own)
     gate = Gatekeeper(context.cluster, request, context.listener, max((turn.site_seconds for turn in turns.values()), default=0.0))
     rolling = Rolling(
         context, request, {name_of(node): node for node in seen.nodes.nodes}, turns, _queue(seen, facts), writer, seen.nodes.budgets, own,

@@ -121,7 +121,7 @@ class Rolling:
                 self._lose(name, "lost", "the drain was cancelled")
         elif self.request.hold_for:
             for name in self.queue.quarantined:
-                self.writer.say(name, QUARANTINED, code=self.set_aside[name][0], sentence=self.set_aside[name][1])
+                self.writer.say(name, QUARANTINED, fresh=True, code=self.set_aside[name][0], sentence=self.set_aside[name][1])
         for name, turn in self.turns.items():
             if turn.state == POSTPONED:
                 self.late[name] = turn.sentence
@@ -159,9 +159,12 @@ class Rolling:
             self._watch(name, site_seconds=_age(turn))
 
     def _begin(self, drainer: Drainer) -> None:
-        for name in self._ready:
-            self._take(drainer, name)
-        self._ready.clear()
+        while self._ready:
+            name = self._ready.pop(0)
+            if self.closed:
+                self.held[name] = BEFORE
+            else:
+                self._take(drainer, name)
         if self.closed or not self.queue.waiting:
             self._decided = True
             return
@@ -225,12 +228,16 @@ class Rolling:
         if change is not None:
             self.changes.append(change)
         if BEFORE in self.request.hold_for and name not in self._prepared:
-            self.writer.say(name, PREPARING, claim=claim.held(claims.now(), self.request.hold_time))
+            if not self.writer.say(name, PREPARING, claim=claim.held(claims.now(), self.request.hold_time)):
+                self._lose_again(name)
+                return
             self.held[name] = BEFORE
             self.context.listener.event(f"{name}: its turn has come; the site prepares it", node=name, moment=BEFORE)
             return
-        if BEFORE in self.request.hold_for:
-            self.writer.say(name, DRAINING)
+        if BEFORE in self.request.hold_for and not self.writer.say(name, DRAINING):
+            claiming.give_back(self.context.cluster, name, claim)
+            self._lose_again(name)
+            return
         done, total = len(self.queue.done), len(self.nodes)
         self.context.listener.event(f"{name}: its turn has come ({done} of {total} nodes are done)", node=name)
         drainer.add(node_drain(name, claim, self.request.drain))
@@ -279,7 +286,9 @@ class Rolling:
             self._watch(drain.name, drain.claim, len(drain.moved), seconds)
             return
         claim = drain.claim.held(claims.now(), self.request.hold_time)
-        self.writer.say(drain.name, EMPTY, claim=claim, moved=len(drain.moved), seconds=seconds)
+        if not self.writer.say(drain.name, EMPTY, claim=claim, moved=len(drain.moved), seconds=seconds):
+            self._lose_again(drain.name)
+            return
         self.held[drain.name] = AFTER
         self.context.listener.event(f"{drain.name}: empty; the site has it", node=drain.name, moment=AFTER)
 
@@ -290,12 +299,16 @@ class Rolling:
             return
         found = claim or claims.claim_of(self.nodes[name])
         held = found.held(claims.now(), self.request.soak_time + claims.LEASE) if found else None
-        self.writer.say(name, SOAKING, claim=held, moved=moved, seconds=seconds, site_seconds=site_seconds)
+        if not self.writer.say(name, SOAKING, claim=held, moved=moved, seconds=seconds, site_seconds=site_seconds):
+            self._lose_again(name)
+            return
         self._soaking[name] = time.monotonic() + self.request.soak_time
 
     def _done(self, name: str, moved: int = 0, seconds: float = 0.0, site_seconds: float = 0.0) -> None:
         schedulable = self.request.uncordon or None
-        self.writer.say(name, DONE, schedulable=schedulable, release=True, moved=moved, seconds=seconds, site_seconds=site_seconds)
+        if not self.writer.say(name, DONE, schedulable=schedulable, release=True, moved=moved, seconds=seconds, site_seconds=site_seconds):
+            self._lose_again(name)
+            return
         self.queue.done.append(name)
         self._not_before = 0.0
         left = len(self.queue.waiting)
@@ -304,11 +317,14 @@ class Rolling:
 
     def _put_aside(self, name: str, code: str, sentence: str, moved: int = 0, seconds: float = 0.0, site_seconds: float = 0.0) -> None:
         cordoned = self.request.leave_quarantined_cordoned
-        self.queue.quarantined.append(name)
-        self.set_aside[name] = code, sentence
-        self.writer.say(
+        ours = self.writer.say(
             name, QUARANTINED, schedulable=not cordoned, release=True, moved=moved, seconds=seconds, site_seconds=site_seconds, code=code, sentence=sentence,
         )
+        if not ours:
+            self._lose_again(name)
+            return
+        self.queue.quarantined.append(name)
+        self.set_aside[name] = code, sentence
         self.context.listener.event(f"{name}: put aside, {'cordoned' if cordoned else 'uncordoned'}: {sentence}", node=name, code=code)
         if len(self.queue.quarantined) > self.request.max_quarantined:
             self._close(self._too_many())
@@ -320,6 +336,10 @@ class Rolling:
         """Somebody else has it now, or wants it left alone. It is not begun again."""
         self.gone[name] = code, sentence
         self.context.listener.event(f"{name}: not ours any more: {sentence}", node=name, code=code)
+
+    def _lose_again(self, name: str) -> None:
+        """What was ours a moment ago is not."""
+        self._lose(name, "lost", "the node is gone, or its drain was cancelled or taken over meanwhile")
 
     def _close(self, why: str) -> None:
         if not self.closed:
