@@ -9,11 +9,13 @@ import heapq
 import typing as t
 from dataclasses import dataclass, field, replace
 
+from .._migrations.guests import Guest
 from .._migrations.limits import Limits
+from .._placement.demand import Demand
 from .._placement.node_info import node_infos
 from .._placement.placing import place
 from .._placement.room import Room, room_of, takes_pods
-from .outlook import OTHER_PODS, expected, turn_seconds
+from .outlook import OTHER_PODS, Key, expected, guest_behind, turn_seconds
 from .turns import Queue, next_node
 
 Json = dict[str, t.Any]
@@ -88,13 +90,12 @@ class _Future:
         first = place(demands, [room.infos[one] for one in settled if one in room.free])
         then = place(first.left, [room.infos[one] for one in waiting if one in room.free])
         for demand in demands:
-            key = demand.namespace, demand.name
-            to = first.places.get(key) or then.places.get(key)
+            to = first.places.get(demand.key) or then.places.get(demand.key)
             if to:
                 room.infos[to].takes(demand)
                 room.free[to] = max(0, room.infos[to].memory)
                 room.vms[to] = room.vms.get(to, 0) + demand.memory
-                room.demands.setdefault(to, []).append(demand)
+                room.demands.setdefault(to, []).append(replace(demand, source=to))
         room.vms.pop(name, None)
         self._come_back(name)
         return len(then.places)
@@ -111,8 +112,13 @@ class _Future:
 
 def foresee(
     nodes: t.Sequence[Json], kept: t.Sequence[Json], queue: Queue, limits: Limits, max_parallel: int, each: float = 0.0, uncordon: bool = True,
+    guests: t.Mapping[Key, Guest] | None = None,
 ) -> Foresight:
-    """Play it through. C(kept) are all pods as room.keep leaves them; C(each) are the seconds that a node is away after it is empty."""
+    """Play it through. C(kept) are all pods as room.keep leaves them; C(each) are the seconds that a node is away after it is empty.
+
+    C(guests) is what is known of VMs, by their launcher pods. Affinity among pods is not looked at, as in a run.
+    """
+    known = guests or {}
     future, found = _Future(nodes, kept, uncordon), Foresight()
     queue = Queue(list(queue.waiting), [], list(queue.done), list(queue.quarantined))
     found.rule = future.room.recommended(min(max_parallel, len(queue.waiting)))
@@ -123,7 +129,7 @@ def foresee(
         name, why = next_node(queue, future.room, max_parallel) if len(begun) < FORESEEN else (None, "")
         if name is not None:
             queue.waiting.remove(name)
-            one = _begin(name, future, limits, queue, now, each)
+            one = _begin(name, future, limits, queue, now, each, known)
             begun[name] = one
             never = never or one.ends is None
             heapq.heappush(ends, (now if one.ends is None else one.ends, name))
@@ -140,26 +146,33 @@ def foresee(
         queue.done.append(ended)
     found.turns = list(begun.values())
     found.seconds = None if never else now
-    found.assumptions = _assumptions(begun, nodes, kept, limits, each)
+    found.assumptions = _assumptions(begun, room_of(nodes, kept), limits, each, known)
     return found
 
 
-def _begin(name: str, future: _Future, limits: Limits, queue: Queue, now: float, each: float) -> Foreseen:
+def _guests(demands: t.Iterable[Demand], known: t.Mapping[Key, Guest]) -> list[Guest]:
+    return [known.get(demand.key) or guest_behind(demand) for demand in demands]
+
+
+def _begin(
+    name: str, future: _Future, limits: Limits, queue: Queue, now: float, each: float, known: t.Mapping[Key, Guest],
+) -> Foreseen:
     demands = future.room.demands.get(name, [])
     at_once = len(queue.active) + 1
-    seconds = turn_seconds([demand.memory for demand in demands], limits, at_once)
+    seconds = turn_seconds(_guests(demands, known), limits, at_once)
     future.begin(name)
     before = sum(future.room.free.values()) - sum(future.room.vms.get(one, 0) for one in queue.active)
     after = before - future.room.vms.get(name, 0)
     return Foreseen(name, now, None if seconds is None else now + seconds + each, tuple(queue.active), len(demands), 0, before, after)
 
 
-def _assumptions(begun: t.Mapping[str, Foreseen], nodes: t.Sequence[Json], kept: t.Sequence[Json], limits: Limits, each: float) -> list[str]:
+def _assumptions(
+    begun: t.Mapping[str, Foreseen], room: Room, limits: Limits, each: float, known: t.Mapping[Key, Guest],
+) -> list[str]:
     """Those of the node with the most VMs, and what else the whole rests on."""
     if not begun:
         return []
-    room = room_of(nodes, kept)
     most = max(begun, key=lambda one: (room.vms.get(one, 0), one))
-    said = list(expected([demand.memory for demand in room.demands.get(most, ())], limits, 1)["assumptions"])
+    said = list(expected(_guests(room.demands.get(most, ()), known), limits, 1)["assumptions"])
     said.append(f"each VM goes where the plan has a place for it, and other pods end within {OTHER_PODS:g} s when the VMs have left")
     return said + ([f"a node is away for {each:.0f} s more when it is empty"] if each else [])

@@ -15,7 +15,7 @@ from .._plan import Listener
 from . import claims
 from .alerts import firing
 from .health import unhealthy
-from .outlook import turn_seconds
+from .outlook import guest_behind, turn_seconds
 from .rolling_request import RollingRequest
 
 _EVERY = 10.0
@@ -53,7 +53,7 @@ class Gatekeeper:
         """Why a node would not be done by the end of the window, "" when it would. Nodes that took longer than expected make all others expected longer."""
         if self.request.end_by is None:
             return ""
-        seconds = turn_seconds([demand.memory for demand in room.demands.get(name, ())], limits, at_once)
+        seconds = turn_seconds([guest_behind(demand) for demand in room.demands.get(name, ())], limits, at_once)
         left, by = (self.request.end_by - claims.now()).total_seconds(), self.request.end_by.isoformat()
         if seconds is None:
             return f"{name} would not be done by {by}: its migrations are not expected to end"

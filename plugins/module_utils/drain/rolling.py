@@ -5,11 +5,17 @@
 
 from __future__ import annotations
 
+import typing as t
 from dataclasses import dataclass, replace
 
 from .._cluster.resources import MACHINE_CONFIG_POOLS
 from .._errors import OptionError, PreconditionFailed
+from .._migrations.guests import guest_of
 from .._migrations.limits import limits
+from .._migrations.state import is_migratable
+from .._placement.fitting import some
+from .._placement.in_turn import in_turn
+from .._placement.verdict import DOES_NOT_FIT, FITS
 from .._plan import Change, Json, Outcome, Plan
 from .._pool import allowed_away
 from .._verb import Context, Options, Verb
@@ -26,10 +32,9 @@ from .turns import DONE, DRAINING, EMPTY, POSTPONED, PREPARING, QUARANTINED, SOA
 
 @dataclass
 class Seen:
-    """What was observed, and how many nodes the pool lets be away. C(nodes) has no neighbours: room is looked at when a node's turn comes."""
+    """What was observed, and how many nodes the pool lets be away. A step is not told of the neighbours: the plan was made before."""
 
     nodes: Observed
-    around: Observed
     pool_allows: int = 1
 
 
@@ -38,10 +43,9 @@ def _observe(context: Context) -> Seen:
     request = checked(options)
     found = observe(context.cluster, request.drain, options["names"], options["label_selector"] or "", options["machine_config_pool"] or "")
     pool = context.cluster.get(MACHINE_CONFIG_POOLS, options["machine_config_pool"]) if options["machine_config_pool"] else None
-    around = replace(found, warnings=[])
     if not request.run:
-        look_around(context.cluster, around)
-    return Seen(found, around, allowed_away(pool, len(found.nodes)))
+        look_around(context.cluster, found)
+    return Seen(found, allowed_away(pool, len(found.nodes)))
 
 
 def _turns(seen: Seen, request: RollingRequest) -> dict[str, Turn]:
@@ -78,7 +82,8 @@ def _plan(seen: Seen, options: Options) -> Plan:
             facts.append({"name": name, "state": turn.state, "pods": []} | ({"code": turn.code, "reason": turn.sentence} if turn.code else {}))
             continue
         try:
-            planned = make_plan(replace(seen.nodes, nodes=[node]), request.drain)
+            # Whether its VMs have room now says little of the time when its turn has come.
+            planned = make_plan(replace(seen.nodes, nodes=[node], cluster=None), request.drain)
         except PreconditionFailed as error:
             if request.run and error.details.get("code") == "held":
                 # Somebody has taken it since the last step: seen when its turn comes, and no reason to leave the others.
@@ -95,7 +100,25 @@ def _plan(seen: Seen, options: Options) -> Plan:
     if len(refused) > request.max_quarantined and not request.run:
         details = {**refused[0].details, "nodes": facts, "blocked": [entry for error in refused for entry in error.details["blocked"]]}
         raise PreconditionFailed(" ".join(error.message for error in refused) + f" max_quarantined is {request.max_quarantined}.", **details)
-    return Plan(tuple(changes), tuple(seen.around.warnings), {"nodes": facts})
+    left = [fact["name"] for fact in facts if fact["state"] not in (DONE, POSTPONED) and not (fact["state"] == QUARANTINED and "blocked" not in fact)]
+    verdict, warnings = _placement(seen, request, left)
+    return Plan(tuple(changes), (*seen.nodes.warnings, *warnings), {"nodes": facts} | ({"placement": verdict} if verdict else {}))
+
+
+def _placement(seen: Seen, request: RollingRequest, left: t.Sequence[str]) -> tuple[str, list[str]]:
+    """Whether all nodes can be emptied in turn, and what to say of it. Nothing where nodes are not given back, or the others may not be read."""
+    around = seen.nodes.cluster
+    if around is None or not request.uncordon or not left:
+        return "", []
+    moves = {key for key, vmi in seen.nodes.vmis.items() if is_migratable(vmi)}
+    pods = {pod["demand"].key for pod in around.pods if pod["vm"] and pod["instance"] in moves}
+    verdict, stuck = in_turn(around.nodes, around.pods, left, request.max_parallel, pods, around.namespaces)
+    if verdict.code == DOES_NOT_FIT:
+        over = f": {some(['/'.join(one.key) for one in verdict.crowded])} are left over" if verdict.crowded else ""
+        return verdict.code, [f"Not all nodes can be emptied: the others have no places for all VMs while {stuck} is empty{over}. Make room first."]
+    if verdict.code != FITS:
+        return verdict.code, ["Room is tight: whether each VM finds a place depends on where the others are when the turn of its node comes."]
+    return verdict.code, []
 
 
 def _queue(seen: Seen, facts: dict[str, Json]) -> Queue:
@@ -109,11 +132,13 @@ def _report(seen: Seen, planned: Plan, options: Options) -> Outcome:
     request = checked(options, seen.pool_allows)
     facts = {fact["name"]: fact for fact in planned.facts["nodes"]}
     foreseen: Json = {}
-    if seen.around.cluster is not None:
+    around = seen.nodes.cluster
+    if around is not None:
         queue, away = _queue(seen, facts), sum(fact["state"] in (PREPARING, EMPTY, SOAKING) for fact in facts.values())
         each, at_once = request.soak_time + request.site_time, max(1, request.max_parallel - away)
-        nodes, pods = seen.around.cluster.nodes, seen.around.cluster.pods
-        foreseen = foresee(nodes, pods, queue, limits(seen.nodes.kubevirt), at_once, each, request.uncordon).to_dict()
+        vmis = seen.nodes.vmis
+        guests = {pod["demand"].key: guest_of(vmis[pod["instance"]]) for pod in around.pods if pod["vm"] and pod["instance"] in vmis}
+        foreseen = foresee(around.nodes, around.pods, queue, limits(seen.nodes.kubevirt), at_once, each, request.uncordon, guests).to_dict()
     return rolling_outcome.report(planned, foreseen, request.max_parallel)
 
 

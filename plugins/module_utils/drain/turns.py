@@ -106,8 +106,9 @@ class Queue:
 def next_node(queue: Queue, room: Room, max_parallel: int) -> tuple[str | None, str]:
     """Who is drained next beside those that are, or why nobody is.
 
-    The spare-memory rule always holds: whatever leaves has room on the rest, or a place for each on nodes that are not for everybody. Next is the node by which the fewest VMs have to move once more, and
-    there is more than one at a time only when all that leaves finds a place on nodes that need not be drained any more.
+    The spare-memory rule always holds: whatever leaves has room on the rest, or a place for each on nodes that are not for everybody. Next is the node by
+    which the fewest VMs have to move once more, and there is more than one at a time only when all that leaves finds a place on nodes that need not be
+    drained any more.
     """
     if not queue.waiting or len(queue.active) >= max_parallel:
         return None, ""
