@@ -73,4 +73,9 @@ options:
     description: Whether to go on in the place of somebody who is draining the node now.
     type: bool
     default: false
+  metrics_path:
+    description:
+      - A path of the API server at which KubeVirt's metrics can be read (C(kubevirt_vmi_migration_data_*)). Signs of life then say how much of a VM's memory
+        is copied. Needs C(get) on that path.
+    type: str
 """

@@ -107,6 +107,7 @@ def drain_spec() -> ArgumentSpec:
             "marked_ahead": {"type": "int", "default": 0},
             "migration_attempts": {"type": "int", "default": 5},
             "take_over": {"type": "bool", "default": False},
+            "metrics_path": {"type": "str"},
         },
         required_one_of=(("names", "label_selector", "machine_config_pool"),),
     )

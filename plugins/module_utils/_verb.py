@@ -55,7 +55,8 @@ def run(verb: Verb, options: Options, cluster: Cluster, check_mode: bool, listen
     outcome = verb.report(observed, plan, options) if check_mode and not verb.read_only else verb.apply(context, observed, plan)
     outcome.warnings = list(dict.fromkeys([*cluster.warnings, *plan.warnings, *outcome.warnings]))
     outcome.diff = outcome.diff or plan.diff()
-    outcome.actions = outcome.actions or plan.actions()
+    # What was planned was not done where nothing has changed: somebody else may have done it meanwhile.
+    outcome.actions = outcome.actions or (plan.actions() if outcome.changed else [])
     timeline: list[Json] = getattr(listener, "timeline", [])
     outcome.timeline = outcome.timeline or timeline
     return outcome

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import datetime
 import itertools
 import re
@@ -17,6 +18,7 @@ import ansible_runner
 import pytest
 
 from ansible_collections.okd.virt.tests.conftest import EngineFactory
+from ansible_collections.okd.virt.tests.soak.playbook import Playbook
 from ansible_collections.okd.virt.tests.support.api import MERGE_PATCH, Api
 from ansible_collections.okd.virt.tests.support.playbook import Run, environment, run_playbook
 
@@ -189,3 +191,41 @@ def test_lines_come_through_ansible_runner_as_they_happen(draining: Draining, tm
     # And whoever listens has heard most of them by the time at which the task is over.
     told = sorted(arrived[events[index]["uuid"]] for index, _at in ended.values())
     assert told[len(told) // 2] < _seconds(events[finish])
+
+
+def test_a_drain_that_is_interrupted_and_cancelled_leaves_nothing(draining: Draining, tmp_path: Path) -> None:
+    """Two VMs are on their way when the play is killed."""
+    before = draining.vms()
+    node = draining.node()
+    for vm in draining.vms_here():
+        draining.annotate(vm, 1200)
+
+    async def killed() -> None:
+        play = Playbook("okd.virt.drain", draining.kubeconfig, tmp_path / "killed", {"node": NODE})
+        running = asyncio.create_task(play.run())
+        until = time.monotonic() + 90
+        while sum((one.get("status") or {}).get("phase") == "Running" for one in draining.api.items(VMIMS)) < 2:
+            assert not running.done()
+            assert time.monotonic() < until
+            await asyncio.sleep(0.1)
+        play.kill()
+        await running
+
+    asyncio.run(killed())
+    assert "okd.virt/drain" in draining.node()["metadata"]["annotations"]
+    cancelled = draining.run("-e", "drain_state=evacuation_cancelled").passed()
+    assert cancelled.changed
+    there = draining.vms()
+    assert {name: uid for name, (uid, _node) in there.items()} == {name: uid for name, (uid, _node) in before.items()}
+    # Five minutes of the cluster, in which KubeVirt would have made migrations of its own.
+    time.sleep(5)
+    assert draining.vms() == there == before
+    phases = {(one.get("status") or {}).get("phase") for one in draining.api.items(VMIMS)}
+    assert phases <= {"Failed", "Succeeded"}
+    after = draining.node()
+    assert after["spec"].get("unschedulable") in (None, False)
+    assert after["spec"].get("taints") == node["spec"].get("taints")
+    for kind in ("annotations", "labels"):
+        assert not [key for key in after["metadata"].get(kind) or {} if key.startswith("okd.virt/")]
+    assert not [one for one in draining.api.items(VMIS) if one["status"].get("evacuationNodeName")]
+    assert draining.run("-e", "drain_state=evacuation_cancelled").passed().changed == []

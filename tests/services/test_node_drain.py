@@ -8,6 +8,7 @@ from __future__ import annotations
 import dataclasses
 import datetime
 import json
+import re
 import secrets
 import threading
 import time
@@ -16,7 +17,7 @@ import typing as t
 import pytest
 
 from ansible_collections.okd.virt.plugins.module_utils._errors import OptionError, PreconditionFailed, VirtError
-from ansible_collections.okd.virt.plugins.module_utils.drain import claims, moves
+from ansible_collections.okd.virt.plugins.module_utils.drain import claims, copied, moves
 from ansible_collections.okd.virt.plugins.module_utils.drain.draining import DrainIncomplete
 
 from ..conftest import EngineFactory
@@ -69,6 +70,15 @@ class Lab:
         """One VM of the node that can migrate."""
         pods = self.drain(node, on_unmigratable="skip", check=True).result["nodes"][0]["pods"]
         return next(f"{one['namespace']}/{one['name']}" for one in pods if one["way"] == "migrate")
+
+    def selected(self, node: str, vm: str) -> str:
+        """Mark the launcher pod of a VM; the selector of it."""
+        pods = self.drain(node, on_unmigratable="skip", check=True).result["nodes"][0]["pods"]
+        pod, namespace = next((one["pod"], one["namespace"]) for one in pods if f"{one['namespace']}/{one['name']}" == vm)
+        label = secrets.token_hex(4)
+        patch = {"metadata": {"labels": {"test": label}}}
+        self.api.expect(200, "PATCH", f"/api/v1/namespaces/{namespace}/pods/{pod}", patch, content_type=MERGE_PATCH)
+        return f"test={label}"
 
     def annotate(self, vm: str, **annotations: str | None) -> None:
         namespace, name = vm.split("/")
@@ -332,8 +342,10 @@ def test_what_hangs_is_named_at_the_deadline_and_can_be_cancelled(lab: Lab) -> N
     node, before = lab.fullest(), lab.vms()
     vm = lab.movable(node)
     lab.annotate(vm, hang_migration="true", copy_seconds=None)
+    # That VM alone: how long the others take is the machine's affair. The next attempt would come 20 s after the first has failed.
+    alone = lab.selected(node, vm)
     try:
-        error = lab.fails(node, on_unmigratable="skip", deadline=8)
+        error = lab.fails(node, on_unmigratable="skip", pod_selector=alone, deadline=18)
         assert isinstance(error, DrainIncomplete)
         assert error.details["code"] == "deadline"
         assert [f"{one['namespace']}/{one['name']}" for one in error.details["pending"] if one["kind"] == "VirtualMachineInstance"] == [vm]
@@ -354,6 +366,28 @@ def test_what_hangs_is_named_at_the_deadline_and_can_be_cancelled(lab: Lab) -> N
     finally:
         lab.annotate(vm, hang_migration=None, copy_seconds="20")
         lab.give_back(node)
+
+
+def test_signs_of_life_say_how_much_is_copied_where_metrics_can_be_read(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(copied, "_EVERY", 0.2)
+    node = lab.fullest()
+    there = lab.vms(node)
+    for vm in there:
+        lab.annotate(vm, copy_seconds="120")
+    lab.drain(node, on_unmigratable="skip", metrics_path="/metrics")
+    for vm in there:
+        lab.annotate(vm, copy_seconds="20")
+    assert any(re.search(r"moving \(.* for \d+ s, \d+ % copied", beat) for beat in lab.verbs.heartbeats)
+    percent = [int(found.group(1)) for beat in lab.verbs.heartbeats if (found := re.search(r"waiting, (\d+) %", beat))]
+    assert percent == sorted(percent)
+    lab.give_back(node)
+    # A path that can't be read is said once, and the drain goes on.
+    node = lab.fullest()
+    done = lab.drain(node, on_unmigratable="skip", metrics_path="/nowhere")
+    assert len([one for one in done.timeline if "/nowhere can't be read" in one["event"]]) == 1
+    lab.give_back(node)
+    with pytest.raises(OptionError, match="metrics_path: metrics is no path"):
+        lab.drain(node, metrics_path="metrics")
 
 
 def test_what_fails_again_and_again_ends_the_drain_before_its_deadline(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -10,60 +10,19 @@ import typing as t
 
 import pytest
 
-from ansible_collections.okd.virt.plugins.module_utils._errors import OptionError, PreconditionFailed, VirtError
+from ansible_collections.okd.virt.plugins.module_utils._errors import OptionError, PreconditionFailed
 from ansible_collections.okd.virt.plugins.module_utils.drain.draining import DrainIncomplete
-from ansible_collections.okd.virt.plugins.module_utils.drain.turns import ROLLING, STILL_TO_COME
 
 from ..conftest import EngineFactory
-from ..support.api import MERGE_PATCH, Api
-from .verbs import Verbs
+from ..support.api import MERGE_PATCH
+from .rolling_site import Site, a_site
 
-VMIS = "/apis/kubevirt.io/v1/virtualmachineinstances"
-NODES = "/api/v1/nodes"
 POOL = "/apis/machineconfiguration.openshift.io/v1/machineconfigpools/worker"
-WILLING: dict[str, t.Any] = {"delete_emptydir_data": True, "evict_uncontrolled": True, "deadline": 120}
-
-
-class Site:
-    """Five workers with thirty VMs, two minutes a second."""
-
-    def __init__(self, api: Api, verbs: Verbs) -> None:
-        self.api, self.verbs = api, verbs
-
-    def roll(self, **options: t.Any) -> t.Any:
-        return self.verbs("rolling_drain", **{"machine_config_pool": "worker", **WILLING, **options})
-
-    def fails(self, **options: t.Any) -> VirtError:
-        with pytest.raises(VirtError) as caught:
-            self.roll(**options)
-        return caught.value
-
-    def workers(self) -> list[dict[str, t.Any]]:
-        return [one for one in self.api.items(NODES) if one["metadata"]["name"].startswith("node")]
-
-    def vms(self) -> dict[str, str]:
-        return {one["metadata"]["uid"]: one["status"]["nodeName"] for one in self.api.items(VMIS)}
-
-    def is_clean(self) -> bool:
-        def clean(node: dict[str, t.Any]) -> bool:
-            taints = [taint["key"] for taint in node["spec"].get("taints") or ()]
-            annotations = node["metadata"]["annotations"]
-            return not ({STILL_TO_COME} & set(taints) or {ROLLING, "okd.virt/drain"} & set(annotations) or node["spec"].get("unschedulable"))
-
-        return all(map(clean, self.workers()))
-
-    def lone_pod(self, node: str) -> str:
-        """A pod that nobody would make anew; its path."""
-        body = {"metadata": {"name": "lone"}, "spec": {"nodeName": node, "containers": [{"name": "main", "image": "registry.example/app:1"}]}}
-        self.api.expect(201, "POST", "/api/v1/namespaces/default/pods", body)
-        return "/api/v1/namespaces/default/pods/lone?gracePeriodSeconds=0"
 
 
 @pytest.fixture(scope="module")
 def site(fresh_engine: EngineFactory) -> Site:
-    sizes = ("vms=30", "nodes=5", "namespaces=3", "bindings=0", "rwo_percent=0", "busy_percent=0", "node_memory_gib=128")
-    running = fresh_engine(cluster="generated", sizes=sizes, speed="120")
-    return Site(Api(running.kubeconfig), Verbs(running.kubeconfig))
+    return a_site(fresh_engine)
 
 
 def test_all_nodes_of_a_pool_in_turn(site: Site) -> None:

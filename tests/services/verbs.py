@@ -18,12 +18,24 @@ from ansible_collections.okd.virt.plugins.module_utils._plan import Outcome, Sil
 from ansible_collections.okd.virt.plugins.module_utils._verb import run
 
 
+class KeepingListener(SilentListener):
+    """Keeps signs of life too."""
+
+    def __init__(self) -> None:
+        super().__init__(time.monotonic)
+        self.heartbeats: list[str] = []
+
+    def heartbeat(self, text: str) -> None:
+        self.heartbeats.append(text)
+
+
 class Verbs:
-    """Runs verbs as the user of a kubeconfig; C(requests) is how many the last run sent."""
+    """Runs verbs as the user of a kubeconfig; C(requests) is how many the last run sent, C(heartbeats) its signs of life."""
 
     def __init__(self, kubeconfig: Path | str, **connection: t.Any) -> None:
         self.connection = {"kubeconfig": str(kubeconfig), **connection}
         self.requests = 0
+        self.heartbeats: list[str] = []
 
     def __call__(self, verb_name: str, /, check: bool = False, **options: t.Any) -> Outcome:
         verb = _verbs.find(verb_name)
@@ -34,10 +46,11 @@ class Verbs:
             raise AssertionError(f"{verb_name}: {validated.error_messages}")
         parameters = validated.validated_parameters
         with connect(parameters, environment={}) as cluster:
+            listener = KeepingListener()
             try:
-                return run(verb, parameters, cluster, check, SilentListener(time.monotonic))
+                return run(verb, parameters, cluster, check, listener)
             finally:
-                self.requests = cluster.requests
+                self.requests, self.heartbeats = cluster.requests, listener.heartbeats
 
     def four_times(self, verb_name: str, /, **options: t.Any) -> list[bool]:
         """Whether check, run, check, run change something."""

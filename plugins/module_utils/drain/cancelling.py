@@ -18,10 +18,13 @@ from . import claiming, claims
 from .moves import is_ours, keep
 from .observed import Observed, is_cordoned, name_of
 from .request import Request
+from .turn_writing import forget
+from .turns import is_marked
 
 Json = dict[str, t.Any]
 _LOOK, _QUIET = 1.0, 2.0
 """Seconds between two looks, and for which nothing may appear any more: the run that was stopped may have had a request under way."""
+_NO_TURN = "has no turn any more among nodes that are drained one after the other"
 
 
 def cancel_plan(observed: Observed, request: Request) -> Plan:
@@ -51,6 +54,8 @@ def cancel_plan(observed: Observed, request: Request) -> Plan:
             changes.append(Change("patch", "Node", "", name, "takes new pods again", {"spec": {"unschedulable": True}}, {"spec": {"unschedulable": False}}))
         elif claim is not None:
             changes.append(Change("patch", "Node", "", name, "is claimed no longer"))
+        if is_marked(node):
+            changes.append(Change("patch", "Node", "", name, _NO_TURN))
         facts.append({"name": name, "state": "cancelled", "not_undone": kept})
     return Plan(tuple(changes), facts={"nodes": facts})
 
@@ -90,6 +95,9 @@ def _cancel_node(
     cordoned = is_cordoned(node)
     # Whoever drains it sees that it is no longer theirs, and starts nothing more.
     claimed = _seize(context, name, own, before, request)
+    if is_marked(node):
+        forget(cluster, name, everything=True)
+        made.append(Change("patch", "Node", "", name, _NO_TURN))
     if request.clear_marks:
         _clear_marks(context, observed, name, made)
     _delete_migrations(context, request, name, made, deadline, quiet=_QUIET if before is not None else 0.0)
@@ -102,7 +110,7 @@ def _cancel_node(
 
 def _seize(context: Context, name: str, own: claims.Claim, before: claims.Claim | None, request: Request) -> claims.Claim:
     held = before is not None and before.process != own.process and not claims.is_abandoned(before, claims.now())
-    if held and before is not None and not request.take_over and before.holder.rpartition(" on ")[0] != own.holder.rpartition(" on ")[0]:
+    if held and before is not None and not request.take_over and not claims.same_user(before, own):
         raise PreconditionFailed(
             f"Node {name} is being drained by {before.holder} since {before.began} (run {before.run}). Set take_over to cancel it in their place.",
             node=name, holder=before.holder, run=before.run, code="held",

@@ -61,9 +61,10 @@ def _read(cluster: Cluster, name: str) -> Json:
 def _must_wait(found: Claim, own: Claim, take_over: bool, name: str) -> bool:
     if take_over or claims.is_abandoned(found, claims.now()):
         return False
-    if found.holder.rpartition(" on ")[0] != own.holder.rpartition(" on ")[0]:
+    if not claims.same_user(found, own):
         raise _held(name, found)
-    return True
+    # While the site is at work nobody renews a claim: its user goes on at once.
+    return found.state != claims.HELD
 
 
 def _held(name: str, found: Claim) -> PreconditionFailed:

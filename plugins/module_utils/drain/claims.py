@@ -20,6 +20,8 @@ CLAIM = "okd.virt/drain"
 LEASE = 30.0
 """Seconds after which a claim that was not renewed counts as abandoned."""
 RENEWAL = 10.0
+DRAINING, HELD = "draining", "held"
+"""A run is at work on the node; or the site is, and no process of ours need live."""
 
 
 @dataclass(frozen=True)
@@ -33,13 +35,19 @@ class Claim:
     began: str
     renewed: str
     was_unschedulable: bool = False
-    state: str = "draining"
+    state: str = DRAINING
+    lease: float = 0.0
+    """Seconds that it holds without being renewed; 0 is C(LEASE)."""
 
     def text(self) -> str:
         return json.dumps(asdict(self), separators=(",", ":"), sort_keys=True)
 
     def at(self, now: datetime.datetime) -> Claim:
         return replace(self, renewed=_stamp(now))
+
+    def held(self, now: datetime.datetime, seconds: float) -> Claim:
+        """For as long as the site works on the node."""
+        return replace(self, renewed=_stamp(now), state=HELD, lease=seconds)
 
 
 def _stamp(moment: datetime.datetime) -> str:
@@ -94,14 +102,20 @@ def seconds_left(claim: Claim, moment: datetime.datetime) -> float:
         renewed = datetime.datetime.fromisoformat(claim.renewed.replace("Z", "+00:00"))
     except ValueError:
         return 0.0
-    return max(0.0, LEASE - (moment - renewed).total_seconds())
+    lease = claim.lease if isinstance(claim.lease, (int, float)) and claim.lease > 0 else LEASE
+    return max(0.0, lease - (moment - renewed).total_seconds())
 
 
 def _is_dead(claim: Claim) -> bool:
-    if claim.host != f"{socket.gethostname()}/{_boot()}":
+    if claim.state == HELD or claim.host != f"{socket.gethostname()}/{_boot()}":
         return False
     pid, dummy, started = claim.process.partition("/")
     return bool(started) and pid.isdigit() and _started(int(pid)) != started
+
+
+def same_user(one: Claim, other: Claim) -> bool:
+    """Whether both are of one user, on whatever machine."""
+    return one.holder.rpartition(" on ")[0] == other.holder.rpartition(" on ")[0]
 
 
 def taken_over(own: Claim, found: Claim) -> Claim:

@@ -29,6 +29,8 @@ from .moves import keep
 from .request import CANCELLED, DRAINED, Request
 
 Json = dict[str, t.Any]
+_MOST_ASKED = 20
+"""Nodes whose pods are listed one by one."""
 _MOST_NAMED = 40
 """Nodes that one selector names; beyond that everything is read."""
 
@@ -116,6 +118,17 @@ def look_around(cluster: Cluster, observed: Observed) -> None:
     observed.cluster = Neighbours(nodes, pods, labels_of(namespaces))
 
 
+def _pods(cluster: Cluster, request: Request, names: t.Sequence[str]) -> dict[str, list[Json]]:
+    """The pods of each node: asked for node by node, or out of all pods when there are many nodes."""
+    selector = request.pod_selector or None
+    if len(names) <= _MOST_ASKED:
+        return {name: cluster.list(PODS, label_selector=selector, field_selector=f"spec.nodeName={name}").items for name in names}
+    found: dict[str, list[Json]] = {name: [] for name in names}
+    for pod in cluster.list(PODS, label_selector=selector, keep=lambda one: one if (one.get("spec") or {}).get("nodeName") in found else None).items:
+        found[pod["spec"]["nodeName"]].append(pod)
+    return found
+
+
 def observe(cluster: Cluster, request: Request, names: t.Sequence[str], label_selector: str, pool: str) -> Observed:
     """The nodes, and for a drain all that its plan rests on, but for what other nodes have: see look_around."""
     observed = Observed(find_nodes(cluster, names, label_selector, pool), claims.now())
@@ -123,9 +136,7 @@ def observe(cluster: Cluster, request: Request, names: t.Sequence[str], label_se
     if request.state not in (DRAINED, CANCELLED):
         return observed
     if request.state == DRAINED:
-        for node in observed.nodes:
-            name = name_of(node)
-            observed.pods[name] = cluster.list(PODS, label_selector=request.pod_selector or None, field_selector=f"spec.nodeName={name}").items
+        observed.pods = _pods(cluster, request, [name_of(node) for node in observed.nodes])
         observed.budgets = cluster.list(POD_DISRUPTION_BUDGETS).items
     names = ",".join(name_of(node) for node in observed.nodes)
     of_nodes = f"kubevirt.io/nodeName in ({names})" if len(observed.nodes) <= _MOST_NAMED else None

@@ -8,8 +8,9 @@ from __future__ import annotations
 import typing as t
 from dataclasses import dataclass
 
-from .._migrations.guests import Guest
+from .._migrations.guests import ALL_IN_USE, WRITES_LITTLE, Guest
 from .._migrations.limits import Limits
+from .._migrations.precopy import Load
 from .._migrations.prediction import together
 from .._placement.demand import Demand, as_target, demand_of, on_restart
 from .._placement.fitting import Fit, fit, some
@@ -21,6 +22,8 @@ from .._pods import is_launcher
 
 Json = dict[str, t.Any]
 Key = tuple[str, str]
+OTHER_PODS = 30.0
+"""Seconds that pods get to end unless they ask for more, and that a node needs for those when its VMs have left."""
 
 
 @dataclass(frozen=True)
@@ -92,6 +95,18 @@ def expected(guests: t.Sequence[Guest], limits: Limits, nodes_at_once: int) -> J
     seconds = None if found.seconds == float("inf") else found.seconds
     said = (*found.assumptions, "no other migration is under way, and no MigrationPolicy says otherwise") if found.assumptions else ()
     return {"seconds": seconds, "assumptions": list(said)}
+
+
+def guest_behind(demand: Demand) -> Guest:
+    """The VM of a launcher pod of which nothing else is known: all that the pod asks for is the guest's memory, and it writes little."""
+    memory = float(demand.memory)
+    return Guest(demand.namespace, demand.name, Load(memory, memory), assumptions=(ALL_IN_USE, WRITES_LITTLE))
+
+
+def turn_seconds(guests: t.Sequence[Guest], limits: Limits, nodes_at_once: int) -> float | None:
+    """How long one of many nodes may take until it is empty, its other pods included; None for no end."""
+    seconds: float | None = expected(guests, limits, nodes_at_once)["seconds"]
+    return None if seconds is None else seconds + OTHER_PODS
 
 
 def _key(pod: Json) -> Key:

@@ -33,11 +33,11 @@ def make_plan(observed: Observed, request: Request) -> Plan:
     if request.state == CORDONED:
         return Plan(tuple(_cordon(node, True, "cordoned, as asked") for node in observed.nodes if not is_cordoned(node)))
     if request.state == UNCORDONED:
-        _check_claims(observed, request)
+        check_claims(observed, request)
         return Plan(tuple(_cordon(node, False, "uncordoned, as asked") for node in observed.nodes if is_cordoned(node)))
     if request.state != DRAINED:
         return Plan()
-    _check_claims(observed, request)
+    check_claims(observed, request)
     changes: list[Change] = []
     facts: list[Json] = []
     refusals: list[Json] = []
@@ -55,7 +55,8 @@ def make_plan(observed: Observed, request: Request) -> Plan:
     return Plan(tuple(changes), warnings, {"nodes": facts} | room)
 
 
-def _check_claims(observed: Observed, request: Request) -> None:
+def check_claims(observed: Observed, request: Request) -> None:
+    """Raises PreconditionFailed when somebody else is at work on a node."""
     for node in observed.nodes:
         found = claims.claim_of(node)
         if found is None or request.take_over or claims.is_abandoned(found, observed.moment) or _same_user(found, observed.user):

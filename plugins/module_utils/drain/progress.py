@@ -16,6 +16,8 @@ if t.TYPE_CHECKING:
     from .run import Moved, NodeDrain
 
 Json = dict[str, t.Any]
+_NAMED = 3
+"""VMs on their way that a heartbeat names, those first that have been at it longest."""
 
 
 class Progress:
@@ -23,6 +25,7 @@ class Progress:
 
     def __init__(self, listener: Listener) -> None:
         self._listener = listener
+        self._copied: dict[tuple[str, Key, int], int] = {}
         self._total: dict[str, set[str]] = {}
         self._pending: dict[str, set[str]] = {}
         self._percent = 0
@@ -57,18 +60,17 @@ class Progress:
         metadata = pod["metadata"]
         self._say(drain, f"pod {metadata['namespace']}/{metadata['name']} is evicted", pod=metadata["name"])
 
-    def beat(self, drains: t.Sequence[NodeDrain]) -> None:
-        """The sign of life."""
+    def beat(self, drains: t.Sequence[NodeDrain], copied: t.Mapping[Key, Json]) -> None:
+        """The sign of life. C(copied) is what is known of memory that was sent, by VM: percent and remaining_seconds."""
         if not drains or not self._total:
             return
-        now = time.monotonic()
-        moving = [(key, now - found.began) for drain in drains for key, found in drain.moving.items()]
-        shown = ", ".join(f"{'/'.join(key)} for {seconds:.0f} s" for key, seconds in sorted(moving, key=lambda item: -item[1])[:3])
+        moving = self._moving(drains, copied)
+        shown = ", ".join(one.text for one in sorted(moving, key=lambda one: -one.seconds)[:_NAMED])
         done, total = self._counts()
         waiting = sum(len(self._pending.get(drain.name, ())) for drain in drains) - len(moving)
         self._percent = max(self._percent, 100 * done // total if total else 0)
         text = f"{done} of {total} gone, {len(moving)} moving{f' ({shown})' if shown else ''}, {max(0, waiting)} waiting, {self._percent} %"
-        left = self._time_left(drains)
+        left = self._time_left(drains, moving)
         self._listener.heartbeat(text + (f", about {_spoken(left)} left (estimated)" if left is not None else ""))
 
     def _say(self, drain: NodeDrain, text: str, **data: t.Any) -> None:
@@ -79,17 +81,51 @@ class Progress:
         total = sum(len(uids) for uids in self._total.values())
         return total - sum(len(uids) for uids in self._pending.values()), total
 
-    def _time_left(self, drains: t.Sequence[NodeDrain]) -> float | None:
-        """By the pace so far: seconds of a move, for each VM that still has to begin, over as many as move at once."""
+    def _moving(self, drains: t.Sequence[NodeDrain], copied: t.Mapping[Key, Json]) -> list[_OnItsWay]:
+        now, found = time.monotonic(), []
+        for drain in drains:
+            for key, moving in drain.moving.items():
+                known = copied.get(key) or {}
+                seconds, text = now - moving.began, f"{'/'.join(key)} for {now - moving.began:.0f} s"
+                which = drain.name, key, moving.attempt
+                if "percent" in known:
+                    # What a guest writes meanwhile is sent again: the share that is left may grow.
+                    self._copied[which] = max(self._copied.get(which, 0), known["percent"])
+                if which in self._copied:
+                    text += f", {self._copied[which]} % copied"
+                found.append(_OnItsWay(seconds, text, known.get("remaining_seconds")))
+        return found
+
+    def _time_left(self, drains: t.Sequence[NodeDrain], moving: t.Sequence[_OnItsWay]) -> float | None:
+        """By the pace so far; what is known of the memory that is still to be sent counts instead where it is shown."""
         finished = [moved.seconds for drain in drains for moved in drain.moved]
-        if not finished:
-            return self._left
-        each = sum(finished) / len(finished)
         vms = sum(1 for drain in drains if drain.decision for one in drain.decision.pending if one.fate.vmi)
-        at_once = max(1, sum(len(drain.moving) for drain in drains))
-        left = each * vms / at_once
-        self._left = left if self._left is None else min(self._left, left)
+        left = time_left(finished, [(one.seconds, one.remaining) for one in moving], max(0, vms - len(moving)))
+        if left is not None:
+            self._left = left if self._left is None else min(self._left, left)
         return self._left
+
+
+class _OnItsWay(t.NamedTuple):
+    """A VM that moves: for how many seconds, how that is said, and how many remain as far as that is shown."""
+
+    seconds: float
+    text: str
+    remaining: float | None
+
+
+def time_left(finished: t.Sequence[float], moving: t.Sequence[tuple[float, float | None]], waiting: int) -> float | None:
+    """Seconds until all have moved, None while nothing tells.
+
+    C(finished) are the seconds that moves took; C(moving) the seconds so far and those that remain, None where that is not shown. What waits takes as
+    long as a move did on average, as many at once as move now.
+    """
+    each = sum(finished) / len(finished) if finished else None
+    if each is None and (waiting or not moving or any(remaining is None for _seconds, remaining in moving)):
+        return None
+    usual = each or 0.0
+    under_way = [max(0.0, usual - seconds) if remaining is None else remaining for seconds, remaining in moving]
+    return max([(sum(under_way) + usual * waiting) / max(1, len(moving)), *under_way])
 
 
 def _spoken(seconds: float) -> str:
@@ -98,4 +134,4 @@ def _spoken(seconds: float) -> str:
     return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
 
 
-__all__ = ("Progress",)
+__all__ = ("Progress", "time_left")

@@ -35,6 +35,7 @@ class Request:
     take_over: bool = False
     clear_marks: bool = False
     require_room: bool = True
+    metrics_path: str = ""
 
 
 def request_of(options: t.Mapping[str, t.Any]) -> Request:

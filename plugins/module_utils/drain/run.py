@@ -20,6 +20,7 @@ from .._pods import is_launcher
 from . import claims
 from .acting import Acting, Done
 from .claims import Claim
+from .copied import Copied
 from .decide import STARTING, Decision, Memory, Standing, Verb, View, decide, forget_seen
 from .fates import Around, Key
 from .moves import is_ours, keep
@@ -104,6 +105,7 @@ class Drainer:
     def __init__(self, cluster: Cluster, request: Request, budgets: t.Sequence[Json], listener: Listener) -> None:
         self._request, self._budgets = request, budgets
         self._progress = Progress(listener)
+        self._copied = Copied(cluster, request.metrics_path, listener)
         self._drains: dict[str, NodeDrain] = {}
         self._pool = concurrent.futures.ThreadPoolExecutor(_WORKERS)
         self.following = Following(cluster, (MIGRATIONS, SETTINGS))
@@ -150,7 +152,8 @@ class Drainer:
             # What is under way is waited for: its answer may be that a VM was moved.
             if drain.lost or (drain.decision is not None and not drain.memory.busy and (drain.decision.done or drain.decision.stuck)):
                 ended.append(drain)
-        self._progress.beat(self.active)
+        self._copied.refresh(self._pool)
+        self._progress.beat(self.active, self._copied.known)
         return ended
 
     def _ready(self, drain: NodeDrain) -> bool:
@@ -158,7 +161,7 @@ class Drainer:
         return all(target in self.following.snapshot.objects for target in (MIGRATIONS, SETTINGS, *drain.targets))
 
     @property
-    def _limits(self) -> Limits:
+    def limits(self) -> Limits:
         """As they are now: they may be changed while one drains."""
         return limits(self.following.snapshot.one(SETTINGS))
 
@@ -166,7 +169,7 @@ class Drainer:
         """Migrations that may be started in the whole cluster."""
         active = sum(1 for one in self.following.snapshot.all(MIGRATIONS) if is_active(one) or (is_ours(one) and not is_final(one)))
         starting = sum(drain.memory.starting for drain in self.active)
-        return max(0, self._limits.per_cluster - active - starting)
+        return max(0, self.limits.per_cluster - active - starting)
 
     def _view(self, drain: NodeDrain) -> View:
         snapshot = self.following.snapshot
@@ -189,7 +192,7 @@ class Drainer:
         out_of_node = {key for key, vmi in view.around.vmis.items() if (vmi.get("status") or {}).get("nodeName") == drain.name}
         in_flight = [_as_active(one) for one in view.migrations if is_ours(one) and not is_final(one)]
         others = [one for one in view.migrations if not is_ours(one)]
-        here = free_slots(self._limits, [*in_flight, *others], out_of_node) - drain.memory.starting
+        here = free_slots(self.limits, [*in_flight, *others], out_of_node) - drain.memory.starting
         drain.decision = decision = decide(view, drain.memory, self._request, drain.claim.run, max(0, min(here, cluster_slots)), time.monotonic())
         self._note(drain, view, decision)
         for act in decision.acts:

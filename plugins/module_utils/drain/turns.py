@@ -8,7 +8,7 @@ from __future__ import annotations
 import collections
 import json
 import typing as t
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 
 from .._placement.room import Room
 from .claims import CLAIM
@@ -23,18 +23,36 @@ _SLACK = 1.25
 _OF_EACH = 10
 """How many of the waiting nodes of one CPU model are looked at, the emptiest first: a larger one has room nowhere where they have none."""
 TO_COME, DONE, QUARANTINED = "to_come", "done", "quarantined"
+POSTPONED = "postponed"
+"""It would not be done by the end of the window, and is left alone."""
+PREPARING, DRAINING, EMPTY, SOAKING = "preparing", "draining", "empty", "soaking"
+"""In between, where the site has tasks of its own: it prepares the node, the node is drained, it is empty and the site works on it, it is watched."""
+BEFORE, AFTER = "before", "after"
+MOMENTS = {PREPARING: BEFORE, EMPTY: AFTER}
+"""At what moment the site has a node that is in a state."""
 
 
 @dataclass(frozen=True)
 class Turn:
-    """What a node says of its turn."""
+    """What a node says of its turn.
+
+    C(since) and C(began), of the state and of the run, are RFC 3339. C(code) and C(sentence) say why it was put aside; C(moved) VMs have left it in
+    C(seconds), and the site has had it for C(site_seconds).
+    """
 
     run: str
     state: str = TO_COME
     since: str = ""
+    began: str = ""
+    code: str = ""
+    sentence: str = ""
+    moved: int = 0
+    seconds: float = 0.0
+    site_seconds: float = 0.0
 
     def text(self) -> str:
-        return json.dumps({"run": self.run, "state": self.state, "since": self.since}, sort_keys=True)
+        stated = {name: value for name, value in asdict(self).items() if value or name in ("run", "state", "since")}
+        return json.dumps(stated, sort_keys=True)
 
 
 def turn_of(node: Json) -> Turn | None:
@@ -42,13 +60,24 @@ def turn_of(node: Json) -> Turn | None:
     text = (node["metadata"].get("annotations") or {}).get(ROLLING)
     try:
         found = json.loads(text) if text else None
-        return Turn(str(found["run"]), str(found["state"]), str(found["since"])) if found else None
-    except (ValueError, TypeError, KeyError):
+        if not found:
+            return None
+        words = {name: str(found[name]) for name in ("run", "state", "since")} | {name: str(found.get(name) or "") for name in ("began", "code", "sentence")}
+        return Turn(**words, moved=int(found.get("moved") or 0), seconds=float(found.get("seconds") or 0), site_seconds=float(found.get("site_seconds") or 0))
+    except (ValueError, TypeError, KeyError, AttributeError):
         return None
 
 
-def with_turn(node: Json, turn: Turn | None, attractive: bool, schedulable: bool | None = None, release: bool = False) -> Json:
-    """The conditional merge patch that says so on a node: annotation, taint, whether it takes pods, and whether the claim goes."""
+def is_marked(node: Json) -> bool:
+    """Whether anything of a turn stands on a node: the annotation or the taint."""
+    taints = (node.get("spec") or {}).get("taints") or ()
+    return ROLLING in (node["metadata"].get("annotations") or {}) or any(taint.get("key") == STILL_TO_COME for taint in taints)
+
+
+def with_turn(
+    node: Json, turn: Turn | None, attractive: bool, schedulable: bool | None = None, release: bool = False, claim: str = "",
+) -> Json:
+    """The conditional merge patch that says so on a node: annotation, taint, whether it takes pods, and whether its claim goes or is another one."""
     metadata, spec = node["metadata"], node.get("spec") or {}
     taints = [taint for taint in spec.get("taints") or () if taint.get("key") != STILL_TO_COME]
     if not attractive:
@@ -56,6 +85,8 @@ def with_turn(node: Json, turn: Turn | None, attractive: bool, schedulable: bool
     annotations: Json = {ROLLING: turn.text() if turn else None}
     if release:
         annotations[CLAIM] = None
+    elif claim:
+        annotations[CLAIM] = claim
     patch: Json = {"metadata": {"resourceVersion": metadata["resourceVersion"], "annotations": annotations}, "spec": {"taints": taints or None}}
     if schedulable is not None:
         patch["spec"]["unschedulable"] = None if schedulable else True

@@ -42,6 +42,9 @@ def checked(options: Options) -> Request:
             raise OptionError(f"{name} is {value}; it must be {least} at least.")
     if not (options["names"] or options["label_selector"] or options["machine_config_pool"]):
         raise OptionError("names is empty: name the nodes, or give label_selector or machine_config_pool.")
+    path = options.get("metrics_path") or ""
+    if path and not path.startswith("/"):
+        raise OptionError(f"metrics_path: {path} is no path of the API server; it begins with a slash.")
     return request_of(options)
 
 

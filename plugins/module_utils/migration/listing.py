@@ -19,7 +19,7 @@ from .._migrations.reasons import own_state, raw_reason
 from .._migrations.standing import Slots, failures_before, standing
 from .._migrations.state import Key, is_active, is_final, may_cancel, phase, vmi_key
 from .._migrations.times import moment, phase_times, seconds_between
-from .transfers import Transfer
+from .._migrations.transfers import Transfer
 
 Json = dict[str, t.Any]
 UNSET = "Unset"

@@ -13,7 +13,7 @@ from .._cluster.resources import EVENTS, KUBEVIRTS, VIRTUAL_MACHINE_INSTANCE_MIG
 from .._errors import ApiError, Forbidden, OptionError
 from .._migrations.limits import Limits, limits
 from .._migrations.state import Key
-from .transfers import Transfer, transfers
+from .._migrations.transfers import Transfer, transfers
 
 Json = dict[str, t.Any]
 _MOST_ASKED = 40

@@ -36,6 +36,7 @@ from .nonresource import NonResources
 from .request import Request, RequestInfo, Response, WatchResponse, request_info
 from .resources import Call, Object, Result, canonical, list_bytes, list_object, object_bytes, object_in
 from .reviews import Reviews
+from .service_proxy import service_proxy
 from .subresources import Subresources
 from .tables import partial_list, partial_object, table
 from .watching import Watch, frames
@@ -79,6 +80,7 @@ class ApiServer:
         self.subresources = Subresources(store, self.writer)
         self.reviews = Reviews(store, self.authorizer, self.authenticator, clock)
         self.subresources.register(("", "serviceaccounts"), "token", self.reviews.token_request)
+        self.subresources.register(("", "services"), "proxy", service_proxy(store))
         self.custom_resources = CustomResources(store, registry, clock)
         self.writer.observers.append(self.custom_resources.observe)
         self.nonresources = NonResources(tokens, version)

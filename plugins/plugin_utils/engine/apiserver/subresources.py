@@ -24,6 +24,7 @@ from .validation import prepare
 from .writing import Writer
 
 Handler = t.Callable[[Call], Result]
+_PROXY = "proxy/"
 _SCALE_KIND = Kind("autoscaling", "v1", "Scale", "scales", "scale", namespaced=True, type_name="autoscaling.v1.Scale")
 
 
@@ -43,6 +44,9 @@ class Subresources:
     def handle(self, call: Call) -> Result:
         """Raises StatusError 404 for a subresource that is not served."""
         name = call.info.subresource
+        if name.startswith(_PROXY):
+            # What follows is the path on the other side.
+            name = _PROXY.rstrip("/")
         handler = self._handlers.get((call.kind.resource, name))
         if handler is not None:
             return handler(call)

@@ -66,3 +66,24 @@ def test_a_dead_process_that_nobody_has_reaped_holds_nothing() -> None:
         child.kill()
         os.waitid(os.P_PID, child.pid, os.WEXITED | os.WNOWAIT)
         assert claims.is_abandoned(held, claims.now())
+
+
+def test_what_the_site_has_is_held_without_a_process_for_its_own_time() -> None:
+    now = claims.now()
+    held = dataclasses.replace(claims.mine("alice"), process="999999999/1").held(now, 600)
+    assert claims.claim_of(node(held.text())) == held
+    assert not claims.is_abandoned(held, now + datetime.timedelta(seconds=500))
+    assert claims.is_abandoned(held, now + datetime.timedelta(seconds=700))
+    # Taken up again it is a claim like any other.
+    taken = claims.taken_over(claims.mine("alice"), held)
+    assert (taken.run, taken.state, taken.lease) == (held.run, claims.DRAINING, 0.0)
+    assert claims.same_user(taken, held)
+    assert not claims.same_user(claims.mine("bob"), held)
+
+
+@pytest.mark.parametrize("lease", ['"long"', "null", "[]", "-5"])
+def test_a_lease_that_cannot_be_read_is_the_usual_one(lease: str) -> None:
+    own = dataclasses.replace(claims.mine("alice"), host="elsewhere")
+    found = claims.claim_of(node(own.text().replace('"lease":0.0', f'"lease":{lease}')))
+    assert found is not None
+    assert 28 < claims.seconds_left(found, claims.now()) <= 31

@@ -125,11 +125,28 @@ def test_what_stands_on_a_node_of_its_turn() -> None:
     assert with_turn(node("a"), None, attractive=True)["spec"]["taints"] is None
 
 
-@pytest.mark.parametrize("text", ["", "{", "[]", "{}"])
-def test_a_turn_that_cannot_be_read_is_none(text: str) -> None:
+def test_all_that_is_said_of_a_turn_comes_back_and_older_words_are_understood() -> None:
+    turn = Turn("run", "quarantined", "2026-01-01T00:00:00Z", "2026-01-01T00:00:00Z", "site_failed", "no firmware", 12, 71.5, 600.0)
+    assert turn_of(marked_with(turn.text())) == turn
+    assert turn_of(marked_with('{"run": "r", "since": "", "state": "done"}')) == Turn("r", "done")
+    # What is not said is not written: annotations are read by people too.
+    assert Turn("r").text() == '{"run": "r", "since": "", "state": "to_come"}'
+
+
+def marked_with(text: str) -> Json:
     found = node("a")
     found["metadata"]["annotations"] = {"okd.virt/rolling": text}
-    assert turn_of(found) is None
+    return found
+
+
+def test_the_site_holds_a_node_by_another_claim() -> None:
+    patch = with_turn(node("a"), Turn("run", "empty"), attractive=True, claim="theirs")
+    assert patch["metadata"]["annotations"]["okd.virt/drain"] == "theirs"
+
+
+@pytest.mark.parametrize("text", ["", "{", "[]", "{}", "[1]", "7", '{"run": "r", "state": "done", "since": "", "moved": "many"}'])
+def test_a_turn_that_cannot_be_read_is_none(text: str) -> None:
+    assert turn_of(marked_with(text)) is None
 
 
 def _two_models() -> Room:

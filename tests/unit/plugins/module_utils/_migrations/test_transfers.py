@@ -8,7 +8,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ansible_collections.okd.virt.plugins.module_utils.migration.transfers import Transfer, transfers
+from ansible_collections.okd.virt.plugins.module_utils._migrations.transfers import Transfer, transfers
 
 GIB = 2**30
 METRICS = f"""# HELP kubevirt_vmi_migration_data_total_bytes The total Guest OS data to be migrated to the new VM.
