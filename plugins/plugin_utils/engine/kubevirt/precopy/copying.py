@@ -124,6 +124,11 @@ class Copy:
         return self._throttle.share
 
     @property
+    def share(self) -> float:
+        """MiB/s that its links give it at most, as told last."""
+        return self._share
+
+    @property
     def demand(self) -> float:
         """MiB/s that it would take from a link now."""
         if self.phase is Phase.ACTIVE:

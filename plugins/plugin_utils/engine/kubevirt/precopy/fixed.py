@@ -13,6 +13,7 @@ class FixedCopy:
     """The part of Copy that others use. It takes nothing from any link."""
 
     demand = 0.0
+    share = math.inf
 
     def __init__(self, memory: float, seconds: float, began: float = 0.0) -> None:
         self.memory, self.seconds, self.began, self.now = memory, seconds, began, began

@@ -127,6 +127,9 @@ class Network:
     def _share(self, now: float) -> None:
         flows = {name: Flow(member.copy.demand, member.links) for name, member in self._members.items()}
         for name, share in max_min_shares(flows, self._capacity).items():
-            copy = self._members[name].copy
-            if copy.set_share(share if share > 0.0 or flows[name].demand > 0.0 else math.inf, now):
+            copy, flow = self._members[name].copy, flows[name]
+            if flow.demand <= 0.0:
+                # One that sends nothing now, such as while it looks at zeros, still reckons with the link that it has.
+                share = min([copy.share, *(self._capacity(link) for link in flow.links)])
+            if copy.set_share(share, now):
                 self._forecast.pop(name, None)

@@ -115,6 +115,20 @@ def test_a_network_in_pieces_as_at_once(begun: list[tuple[Guest, Settings, float
     assert ends[0] == ends[1]
 
 
+@settings(max_examples=60, deadline=None)
+@given(guests, st.floats(20, 600))
+def test_a_narrow_link_does_what_a_slow_sender_does(guest: Guest, speed: float) -> None:
+    alone = Copy(guest, Settings(raw=speed))
+    alone.advance(120)
+    network = Network(lambda _link: speed)
+    network.add("one", Copy(guest, Settings(raw=650.0)), ("link",), 0.0)
+    network.advance(120)
+    shared = network.get("one")
+    assert isinstance(shared, Copy)
+    assert (shared.phase, shared.iterations) == (alone.phase, alone.iterations)
+    assert math.isclose(shared.sent, alone.sent, rel_tol=1e-6, abs_tol=0.01)
+
+
 def _literal(guest: Guest, channel: Settings, limit: float) -> float:
     """The rules step by step: every window and every iteration. Auto-converge and TLS left out. When it ends, or infinity."""
     now, synced, unsent, zero, first = channel.set_up, 0.0, guest.nonzero, guest.memory - guest.occupied, True
