@@ -163,6 +163,12 @@ nodes:
       elements: dict
       returned: after a drain
       sample: []
+placement:
+  description:
+    - Whether all VMs together find places on the other nodes - C(fits) wherever the scheduler puts them, C(tight) where it depends on that, C(does_not_fit).
+  returned: in check mode, where nodes and pods of the whole cluster can be listed
+  type: str
+  sample: fits
 spare_memory:
   description:
     - Bytes that are free on the nodes that stay, before and after the VMs have come, and what the rule asks for - nodes that are drained at once, times the

@@ -261,6 +261,12 @@ order:
   sample:
     - {"name": "worker-3", "begins": 0.0, "ends": 41.5, "beside": [], "vms": 12, "again": 4,
        "spare_memory": {"before_bytes": 412316860416, "after_bytes": 309237645312}}
+placement:
+  description:
+    - Whether all nodes in turn find places on the other nodes - C(fits) wherever the scheduler puts them, C(tight) where it depends on that, C(does_not_fit).
+  returned: in check mode, where nodes and pods of the whole cluster can be listed, and nodes are given back
+  type: str
+  sample: fits
 spare_memory:
   description:
     - The least memory that is free on the nodes that stay, at any turn; what is recommended (C(max_parallel) times the highest total of VM memory requests on a
