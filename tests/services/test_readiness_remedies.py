@@ -307,9 +307,12 @@ def migration_network_unfit(lab: Site) -> Case:
     """Another network has the same addresses."""
     _network(lab, "fast", "192.0.2.0/24")
     lab.admin("live_migration_config", network="fast")
-    _network(lab, "storage", "192.0.2.0/25")
+    networks = "/apis/k8s.cni.cncf.io/v1/namespaces/default/network-attachment-definitions"
+    text = json.dumps({"cniVersion": "0.3.1", "name": "storage", "type": "macvlan", "master": "eth1", "ipam": {"type": "host-local", "subnet": "192.0.2.0/24"}})
+    body = {"apiVersion": "k8s.cni.cncf.io/v1", "kind": "NetworkAttachmentDefinition", "metadata": {"name": "storage"}, "spec": {"config": text}}
+    lab.api.expect(201, "POST", networks, body)
     yield f"{HOME}/fast"
-    lab.api.expect(200, "DELETE", f"{NETWORKS}/storage")
+    lab.api.expect(200, "DELETE", f"{networks}/storage")
     lab.until("migration_network_unfit", f"{HOME}/fast", False)
     _without_network(lab, "fast")
 

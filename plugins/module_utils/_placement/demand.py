@@ -80,8 +80,21 @@ def on_restart(demand: Demand) -> Demand:
     return replace(demand, selector={key: value for key, value in demand.selector.items() if not key.startswith((RUNS_MODEL, _FEATURE))})
 
 
-def as_target(demand: Demand, node: str, labels: t.Mapping[str, str]) -> Demand:
-    """What the target of a VM's migration needs, by the node that the VM is on and its labels.
+class Cpu(t.NamedTuple):
+    """What a host-model VM has on a node: the model, and the labels of the features that a target needs."""
+
+    model: str
+    features: t.Mapping[str, str]
+
+
+def cpu_of(labels: t.Mapping[str, str]) -> Cpu:
+    """By the labels of the node."""
+    features = {_FEATURE + key.removeprefix(_REQUIRED_FEATURES): value for key, value in labels.items() if key.startswith(_REQUIRED_FEATURES)}
+    return Cpu(model_of(labels), features)
+
+
+def as_target(demand: Demand, node: str, labels: t.Mapping[str, str], cpu: Cpu | None = None) -> Demand:
+    """What the target of a VM's migration needs, by the node that the VM is on and its labels; C(cpu) is for many VMs of one node.
 
     A VM without a named CPU model is taken for one with host-model, which is the default: what its first node had it needs for life, or what this node
     has if it has never moved.
@@ -91,8 +104,9 @@ def as_target(demand: Demand, node: str, labels: t.Mapping[str, str]) -> Demand:
     if model:
         selector.pop(RUNS_MODEL + model)
     elif not any(key.startswith((_NAMED_MODEL, _FEATURE)) for key in selector):
-        model = model_of(labels)
-        selector |= {_FEATURE + key.removeprefix(_REQUIRED_FEATURES): value for key, value in labels.items() if key.startswith(_REQUIRED_FEATURES)}
+        cpu = cpu_of(labels) if cpu is None else cpu
+        model = cpu.model
+        selector |= cpu.features
     return replace(demand, selector=selector, model=model, source=node)
 
 

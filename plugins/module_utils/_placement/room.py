@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 
 from .._pods import instance_key, is_finished, is_launcher
 from .company import Company, Placed
-from .demand import RUNS_MODEL, Demand, as_target, demand_of, model_of
+from .demand import RUNS_MODEL, Demand, as_target, cpu_of, demand_of
 from .node_info import NodeInfo, node_infos
 from .placing import place
 from .terms import Namespaces
@@ -98,12 +98,13 @@ def room_of(nodes: t.Iterable[Json], kept: t.Iterable[Json], namespaces: Namespa
     labels = {node["metadata"]["name"]: node["metadata"].get("labels") or {} for node in nodes}
     found.pods = [(pod["node"], pod["demand"]) for pod in kept]
     found.infos = {info.name: info for info in node_infos(nodes, found.pods)}
-    found.models = {name: model_of(given) for name, given in labels.items()}
+    cpus = {name: cpu_of(given) for name, given in labels.items()}
+    found.models = {name: cpu.model for name, cpu in cpus.items()}
     for pod in kept:
         name = pod["node"]
         if pod["vm"]:
             found.vms[name] = found.vms.get(name, 0) + pod["demand"].memory
-            found.demands.setdefault(name, []).append(as_target(pod["demand"], name, labels.get(name) or {}))
+            found.demands.setdefault(name, []).append(as_target(pod["demand"], name, labels.get(name) or {}, cpus.get(name)))
         elif not pod["stays"]:
             found.visitors.setdefault(name, []).append(pod["demand"])
     found.free = {node["metadata"]["name"]: max(0, found.infos[node["metadata"]["name"]].memory) for node in nodes if takes_pods(node)}

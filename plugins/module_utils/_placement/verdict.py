@@ -136,32 +136,31 @@ class Looks:
         They leave one after the other as they stand here, so many at once as C(window) says, or in any order if it is None.
         C(beside) are pods that come too, at any time, and of which nobody asks whether they find one.
         """
-        nodes = [node for node in self.nodes if node.name not in without]
         keys = frozenset(one.key for one in (*leaving, *beside))
         questions = {one.key: question for one in leaving if (question := self.company.question(one, keys)) is not None}
-        lone = tuple(one for one in leaving if not self._takes(one, nodes, questions.get(one.key)))
+        lone = tuple(one for one in leaving if next(self._open(one, without, questions.get(one.key)), None) is None)
         if lone:
             return Verdict(DOES_NOT_FIT, lone)
-        if self._all_certain(leaving, nodes, beside, questions, window):
+        if self._all_certain(leaving, without, beside, questions, window):
             return Verdict(FITS)
+        nodes = [node for node in self.nodes if node.name not in without]
         left = place(leaving, nodes, possible=self.possible, company=self.company).left
         if not left:
             return Verdict(TIGHT)
         found = exists(leaving, nodes, self.possible, questions)
         return Verdict(DOES_NOT_FIT if found is False else TIGHT, (), tuple(left))
 
-    def _takes(self, demand: Demand, nodes: t.Iterable[NodeInfo], question: Question | None) -> bool:
+    def _open(self, demand: Demand, without: t.Container[str], question: Question | None) -> t.Iterator[NodeInfo]:
+        """The nodes that take it now, the roomiest first."""
         names = self.possible.of(demand)
-        return any(node.name in names and not why_not_now(demand, node) and not (question and question.why_not(node.labels)) for node in nodes)
-
-    def _open(self, demand: Demand, nodes: t.Iterable[NodeInfo], question: Question | None) -> t.Iterator[NodeInfo]:
-        names = self.possible.of(demand)
-        for node in nodes:
-            if node.name in names and not why_not_now(demand, node) and not (question and question.why_not(node.labels)):
+        for node in self.nodes:
+            if demand.memory > node.memory:
+                return
+            if node.name in names and node.name not in without and not why_not_now(demand, node) and not (question and question.why_not(node.labels)):
                 yield node
 
     def _all_certain(
-        self, leaving: t.Sequence[Demand], nodes: t.Sequence[NodeInfo], beside: t.Sequence[Demand], questions: t.Mapping[tuple[str, str], Question],
+        self, leaving: t.Sequence[Demand], without: t.Container[str], beside: t.Sequence[Demand], questions: t.Mapping[tuple[str, str], Question],
         window: int | None,
     ) -> bool:
         minds = any(one.apart or one.ports for one in (*leaving, *beside))
@@ -177,7 +176,7 @@ class Looks:
                 others = self.others(demand, (*beside, *leaving[:at], *soon) if window is not None else (*beside, *leaving))
             else:
                 others = so_far.with_some(demand, soon, () if window is not None else (demand,))
-            if not is_certain(demand, self._open(demand, nodes, question), others, self.domains(others.repelling)):
+            if not is_certain(demand, self._open(demand, without, question), others, self.domains(others.repelling)):
                 return False
             if window is not None:
                 so_far.add(demand)
