@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import os
 from collections.abc import Callable, Iterator
@@ -18,6 +19,7 @@ from ansible_collections.okd.virt.plugins.plugin_utils.engine import process
 from ansible_collections.okd.virt.plugins.plugin_utils.engine.process import EngineOptions, RunningEngine
 
 EngineFactory = Callable[..., RunningEngine]
+_NUMBERS = itertools.count()
 
 # How long an example takes says more of the machine than of the code.
 hypothesis.settings.register_profile("okd.virt", deadline=None)
@@ -36,24 +38,32 @@ def ansible_playbook(pytestconfig: pytest.Config) -> str:
     return str(Path(given).absolute()) if given else ""
 
 
-@pytest.fixture(scope="session")
-def fresh_engine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EngineFactory]:
-    """Starts an engine for whoever asks: `fresh_engine(release="4.19", …)` takes what EngineOptions has; all stop at the end."""
-    numbers = itertools.count()
+@contextlib.contextmanager
+def _engines(factory: pytest.TempPathFactory) -> Iterator[EngineFactory]:
     directories: list[Path] = []
 
     def start(**options: Any) -> RunningEngine:
-        directory = tmp_path_factory.mktemp(f"engine-{next(numbers)}-", numbered=False)
+        directory = factory.mktemp(f"engine-{next(_NUMBERS)}-", numbered=False)
         directories.append(directory)
         settings: dict[str, Any] = {"speed": "max", "watch_pid": os.getpid(), **options}
         return process.start(EngineOptions(directory=directory, **settings))
 
-    yield start
-    for directory in directories:
-        process.stop(directory)
+    try:
+        yield start
+    finally:
+        for directory in directories:
+            process.stop(directory)
+
+
+@pytest.fixture(scope="module")
+def fresh_engine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EngineFactory]:
+    """Starts an engine for whoever asks: `fresh_engine(release="4.19", …)` takes what EngineOptions has; all stop with the module, if not before."""
+    with _engines(tmp_path_factory) as start:
+        yield start
 
 
 @pytest.fixture(scope="session")
-def engine(fresh_engine: EngineFactory) -> RunningEngine:
+def engine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningEngine]:
     """The engine that the tests of one worker share: the lab at 4.18. Tests leave its people and its release alone."""
-    return fresh_engine()
+    with _engines(tmp_path_factory) as start:
+        yield start()

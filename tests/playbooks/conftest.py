@@ -6,12 +6,13 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from ansible_collections.okd.virt.plugins.plugin_utils.engine import process
 from ansible_collections.okd.virt.plugins.plugin_utils.engine.process import RunningEngine
 from ansible_collections.okd.virt.tests.support.api import RBAC, Api
 from ansible_collections.okd.virt.tests.support.lab import Lab, Target, answers
@@ -83,6 +84,8 @@ class Procedure:
 @pytest.fixture
 def procedure(
     fresh_engine: Callable[..., RunningEngine], tmp_path: Path, ansible_playbook: str, request: pytest.FixtureRequest
-) -> Procedure:
+) -> Iterator[Procedure]:
     """On a fresh lab; a parameter has the engine's options."""
-    return Procedure(fresh_engine(**getattr(request, "param", {})), tmp_path, ansible_playbook)
+    running = fresh_engine(**getattr(request, "param", {}))
+    yield Procedure(running, tmp_path, ansible_playbook)
+    process.stop(running.directory)

@@ -9,12 +9,13 @@ Source of the table: KubeVirt 1.4.1 and 1.5.3 on kube-apiserver 1.36, access rev
 from __future__ import annotations
 
 import enum
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 
+from ansible_collections.okd.virt.plugins.plugin_utils.engine import process
 from ansible_collections.okd.virt.plugins.plugin_utils.engine.process import RunningEngine
 from ansible_collections.okd.virt.tests.support.api import REVIEWS, Api
 from ansible_collections.okd.virt.tests.support.history import RBAC_PATHS, UPDATE_PATHS, History
@@ -171,12 +172,12 @@ def _subject(person: Person) -> str:
 
 
 @pytest.fixture
-def rehearsal(request: pytest.FixtureRequest, fresh_engine: Callable[..., RunningEngine], tmp_path: Path) -> Rehearsal:
+def rehearsal(request: pytest.FixtureRequest, fresh_engine: Callable[..., RunningEngine], tmp_path: Path) -> Iterator[Rehearsal]:
     """A fresh lab; the parameter says into what the temporary role is to be aggregated."""
     engine = fresh_engine()
     api = Api(engine.kubeconfig)
     lab = Lab(api, engine.kubeconfig)
-    return Rehearsal(
+    yield Rehearsal(
         api,
         lab,
         Verbs(engine.kubeconfig),
@@ -185,6 +186,7 @@ def rehearsal(request: pytest.FixtureRequest, fresh_engine: Callable[..., Runnin
         lab.trusted(),
         request.param,
     )
+    process.stop(engine.directory)
 
 
 def test_the_lab_has_every_way_to_come_by_the_right(engine: RunningEngine) -> None:

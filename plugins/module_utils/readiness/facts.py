@@ -5,11 +5,12 @@
 
 from __future__ import annotations
 
+import concurrent.futures
 import datetime
 import typing as t
 from dataclasses import dataclass, field
 
-from .._cluster.client import Cluster
+from .._cluster.client import Cluster, Keep
 from .._cluster.resources import (
     KUBEVIRTS,
     MIGRATION_POLICIES,
@@ -19,6 +20,7 @@ from .._cluster.resources import (
     PODS,
     VIRTUAL_MACHINE_INSTANCE_MIGRATIONS,
     VIRTUAL_MACHINE_INSTANCES,
+    Resource,
 )
 from .._migrations.guests import Numbers, annotated, keep_domain
 from .._migrations.limits import limits
@@ -35,6 +37,8 @@ from .surroundings import read as read_surroundings
 
 Json = dict[str, t.Any]
 HEARTBEAT = "kubevirt.io/heartbeat"
+_AT_ONCE = 3
+"""Lists that are read beside each other: one is decoded while the server makes another. More would weigh on the server."""
 _OF_INSTANCE = ("phase", "nodeName", "conditions", "evacuationNodeName", "migrationState")
 
 
@@ -81,16 +85,20 @@ def read(cluster: Cluster, loads: dict[Key, Numbers], link_speed: str | None = N
     Raises Forbidden with the resource that can't be read, ResourceMissing where KubeVirt is not installed.
     """
     found = Facts(datetime.datetime.now(datetime.UTC), loads=loads)
-    found.instances = cluster.list(VIRTUAL_MACHINE_INSTANCES, keep=_instance).items
-    found.migrations = cluster.list(VIRTUAL_MACHINE_INSTANCE_MIGRATIONS, keep=_migration).items
-    found.nodes = cluster.list(NODES, keep=_node).items
-    found.pods = cluster.list(PODS, keep=keep).items
-    found.budgets = cluster.list(POD_DISRUPTION_BUDGETS, keep=_budget).items
+    with concurrent.futures.ThreadPoolExecutor(_AT_ONCE) as pool:
+        lists = {name: pool.submit(cluster.list, resource, keep=kept, missing_ok=name == "policies") for name, (resource, kept) in _LISTS.items()}
+        machines = pool.submit(read_machines, cluster)
+        try:
+            for name, listing in lists.items():
+                setattr(found, name, listing.result().items)
+            found.machines = machines.result()
+        except BaseException:
+            # What is not begun need not be read any more.
+            pool.shutdown(wait=False, cancel_futures=True)
+            raise
     found.kubevirt = next(iter(cluster.list(KUBEVIRTS).items), None)
-    found.policies = cluster.list(MIGRATION_POLICIES, missing_ok=True).items
     if found.policies or asks_for_namespaces(found.pods):
         found.namespaces = {one["metadata"]["name"]: one["metadata"].get("labels") or {} for one in cluster.list(NAMESPACES, metadata_only=True).items}
-    found.machines = read_machines(cluster)
     if loads or found.machines or any(one["metadata"]["annotations"] for one in found.instances):
         names = [node["metadata"]["name"] for node in found.nodes]
         found.link = read_link(cluster, link_speed, limits(found.kubevirt), found.home(), names)
@@ -128,3 +136,10 @@ def _budget(budget: Json) -> Json | None:
     """KubeVirt's own budgets, one for each VM, are no matter of the site."""
     owners = budget["metadata"].get("ownerReferences") or ()
     return None if any(one.get("kind") == "VirtualMachineInstance" for one in owners) else budget
+
+
+_LISTS: dict[str, tuple[Resource, Keep | None]] = {
+    "instances": (VIRTUAL_MACHINE_INSTANCES, _instance), "pods": (PODS, keep), "migrations": (VIRTUAL_MACHINE_INSTANCE_MIGRATIONS, _migration),
+    "nodes": (NODES, _node), "budgets": (POD_DISRUPTION_BUDGETS, _budget), "policies": (MIGRATION_POLICIES, None),
+}
+"""What is read for each of the facts, the longest first, and what is kept of each object."""
