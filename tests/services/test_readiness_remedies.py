@@ -327,9 +327,8 @@ def migration_running(lab: Site) -> Case:
 
 def migration_stuck(lab: Site) -> Case:
     """Nobody breaks it off, and nothing gets through."""
-    lab.patch(HCO, {"spec": {"liveMigrationConfig": {"progressTimeout": 0, "completionTimeoutPerGiB": 0}}})
+    lab.admin("live_migration_config", progress_timeout=0, completion_timeout_per_gib=0)
     _copies(lab, **{"hang-migration": "true"})
-    time.sleep(1)
     lab.admin("vm_migration", namespace="shop", names=["vm-2"], wait=False)
     yield "shop/vm-2"
     _copies(lab, **{"hang-migration": None})

@@ -115,7 +115,7 @@ def _seize(context: Context, name: str, own: claims.Claim, before: claims.Claim 
             f"Node {name} is being drained by {before.holder} since {before.began} (run {before.run}). Set take_over to cancel it in their place.",
             node=name, holder=before.holder, run=before.run, code="held",
         )
-    claimed = own.at(claims.now())
+    claimed = own.cancelling(claims.now())
     context.cluster.merge_patch(NODES, name, {"metadata": {"annotations": {claims.CLAIM: claimed.text()}}})
     return claimed
 

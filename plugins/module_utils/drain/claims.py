@@ -20,8 +20,8 @@ CLAIM = "okd.virt/drain"
 LEASE = 30.0
 """Seconds after which a claim that was not renewed counts as abandoned."""
 RENEWAL = 10.0
-DRAINING, HELD = "draining", "held"
-"""A run is at work on the node; or the site is, and no process of ours need live."""
+DRAINING, HELD, CANCELLING = "draining", "held", "cancelling"
+"""A run is at work on the node; or the site is, and no process of ours need live; or the drain is being cancelled."""
 
 
 @dataclass(frozen=True)
@@ -44,6 +44,10 @@ class Claim:
 
     def at(self, now: datetime.datetime) -> Claim:
         return replace(self, renewed=_stamp(now))
+
+    def cancelling(self, now: datetime.datetime) -> Claim:
+        """While the drain is undone."""
+        return replace(self, renewed=_stamp(now), state=CANCELLING)
 
     def held(self, now: datetime.datetime, seconds: float) -> Claim:
         """For as long as the site works on the node."""
@@ -89,6 +93,13 @@ def claim_of(node: Json) -> Claim | None:
         return Claim(**{name: found[name] for name in Claim.__dataclass_fields__ if name in found})
     except (ValueError, TypeError, KeyError):
         return Claim("", "somebody unknown", "", "", "", "")
+
+
+def loss(found: Claim | None) -> str:
+    """Why a node is no longer ours, by the claim that it has now."""
+    if found is None:
+        return "the drain was cancelled"
+    return f"the drain was {'cancelled' if found.state == CANCELLING else 'taken over'} by {found.holder}"
 
 
 def is_abandoned(claim: Claim, moment: datetime.datetime) -> bool:

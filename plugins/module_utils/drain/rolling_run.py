@@ -139,7 +139,7 @@ class Rolling:
         found = claims.claim_of(self.nodes[name])
         if found is None or claims.same_user(found, self.own):
             return True
-        self._lose(name, "lost", f"the drain was taken over by {found.holder}")
+        self._lose(name, "lost", claims.loss(found))
         return False
 
     def _take_back(self, name: str, turn: Turn) -> None:

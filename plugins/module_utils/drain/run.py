@@ -185,7 +185,7 @@ class Drainer:
             drain.lost = "the node is gone"
             return 0
         if found is None or found.run != drain.claim.run or found.process != drain.claim.process:
-            drain.lost = f"the drain was taken over by {found.holder}" if found is not None else "the drain was cancelled"
+            drain.lost = claims.loss(found)
             return 0
         view = self._view(drain)
         forget_seen(drain.memory, view, time.monotonic())

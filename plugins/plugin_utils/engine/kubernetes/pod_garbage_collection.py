@@ -88,10 +88,10 @@ class PodGarbageCollector(Controller):
                 await self._delete(pod)
 
     async def _orphans(self, name: str) -> None:
-        if name not in self._missing or self._nodes.get(name) is not None:
-            return
-        del self._missing[name]
+        """One after the other, as long as the node is not back. What fails is tried again, the node counts as missing until all are gone."""
         for pod in self._pods.by_index(_BY_NODE, name):
+            if name not in self._missing or self._nodes.get(name) is not None:
+                return
             if not pod_status.is_final(pod):
                 now = self.clock.timestamp()
                 condition = {
@@ -101,6 +101,7 @@ class PodGarbageCollector(Controller):
                 status = {"status": {"phase": "Failed", "conditions": [condition]}}
                 await self.cluster.patch(PODS, pod["metadata"]["name"], status, pod["metadata"]["namespace"], "status", _STRATEGIC)
             await self._delete(pod)
+        self._missing.pop(name, None)
 
     async def _delete(self, pod: Object) -> None:
         metadata = pod["metadata"]

@@ -11,6 +11,7 @@ import typing as t
 import pytest
 
 from ansible_collections.okd.virt.plugins.plugin_utils.engine import engine as engine_module
+from ansible_collections.okd.virt.plugins.plugin_utils.engine import faults
 from ansible_collections.okd.virt.plugins.plugin_utils.engine.clock import JumpingClock
 from ansible_collections.okd.virt.plugins.plugin_utils.engine.clusters.lab import WORKERS
 from ansible_collections.okd.virt.plugins.plugin_utils.engine.engine import Engine, Options
@@ -187,6 +188,17 @@ async def test_pods_of_a_node_that_is_deleted_are_collected(engine: Engine) -> N
                 break
             await asyncio.sleep(0.002)
     assert engine.clock.monotonic() - began >= 40
+
+
+async def test_pods_of_a_node_that_is_deleted_are_collected_although_deletions_fail(engine: Engine) -> None:
+    name = WORKERS[4]
+    assert (await engine.admin.list(PODS, "", field_selector=f"spec.nodeName={name}")).items
+    await engine.admin.delete(NODES, name)
+    engine.api.faults_for_controllers = True
+    engine.api.faults = faults.Chance(faults.Faults((faults.Rule("500", 0.7, ("delete",), ("pods",)),), controllers=True), seed=7)
+    async with asyncio.timeout(30):
+        while (await engine.admin.list(PODS, "", field_selector=f"spec.nodeName={name}")).items:  # noqa: ASYNC110
+            await asyncio.sleep(0.01)
 
 
 async def test_the_oldest_of_too_many_finished_pods_go(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
