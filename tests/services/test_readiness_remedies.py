@@ -500,7 +500,7 @@ def will_not_converge(lab: Site) -> Case:
 BACK_AGAIN = ("migrate_rights_held", "migration_network_shared")
 """The lab's own, which it has again when it is put back."""
 AT_THE_END = ("update_in_progress",)
-OF_ITS_OWN = ("update_waiting",)
+OF_ITS_OWN = ("migration_stuck", "update_waiting")
 
 
 @pytest.fixture(scope="module")
@@ -524,5 +524,6 @@ def test_found_and_gone_after_its_remedy(lab: Site, name: str) -> None:
     _check(lab, name)
 
 
-def test_an_update_that_waits_and_comes(fresh_engine: EngineFactory) -> None:
-    _check(Site(fresh_engine(speed="60").kubeconfig), "update_waiting")
+@pytest.mark.parametrize("name", OF_ITS_OWN)
+def test_found_and_gone_in_a_lab_of_its_own(fresh_engine: EngineFactory, name: str) -> None:
+    _check(Site(fresh_engine(speed="60").kubeconfig), name)
