@@ -20,7 +20,8 @@ _PATIENCE = 3_000
 
 def _run(vms: int, nodes: int, drained: int) -> dict[str, float]:
     command = [sys.executable, "-m", "tests.benchmarks.scale_run", str(vms), str(nodes), str(drained)]
-    done = subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True, timeout=_PATIENCE, check=True)
+    # How far it is goes to the terminal as it comes.
+    done = subprocess.run(command, cwd=REPOSITORY, stdout=subprocess.PIPE, text=True, timeout=_PATIENCE, check=True)
     return {key: float(value) for key, value in json.loads(done.stdout.splitlines()[-1]).items()}
 
 
