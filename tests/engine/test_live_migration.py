@@ -18,7 +18,7 @@ from ansible_collections.okd.virt.plugins.plugin_utils.engine.interface import P
 from ansible_collections.okd.virt.plugins.plugin_utils.engine.store.history import StoreEvent
 
 from ..support.api import Api
-from ..support.node_agent import VMIS
+from ..support.node_agent import VMIMS, VMIS
 from .migrating import Migrating
 
 MACHINES = Ref("kubevirt.io", "v1", "virtualmachines")
@@ -415,3 +415,21 @@ async def test_a_guest_whose_target_goes_in_the_moment_that_it_arrives_has_ended
             return bool(found) and found[0]["metadata"]["uid"] != before["metadata"]["uid"] and found[0]["status"].get("phase") == "Running"
 
         await cluster.until(another)
+
+
+async def test_the_launcher_that_a_guest_leaves_ends_also_when_its_migration_was_told_of_another() -> None:
+    """Of two migrations let in at once the second still names the pod that the first has emptied."""
+    async with engine_of("4.19") as cluster:
+        await describe(cluster, {"copy-seconds": "3"})
+        first = await cluster.migrate("vm-1")
+        body = await cluster.get(first)
+        twin = {**body, "metadata": {**body["metadata"], "name": "twin", "uid": "00000000-0000-4000-8000-000000000001"}, "status": {}}
+        cluster.engine.admin.adopt(VMIMS, twin)
+        await cluster.over(first)
+        await cluster.over("twin")
+        assert {(await cluster.get(name))["status"]["phase"] for name in (first, "twin")} == {"Succeeded"}
+        await cluster.passes(5)
+        launchers = (await cluster.engine.admin.list(PODS, cluster.namespace, "vm.kubevirt.io/name=vm-1")).items
+        assert len(launchers) == 3
+        running = {pod["spec"]["nodeName"] for pod in launchers if pod["status"]["phase"] == "Running"}
+        assert running == {(await cluster.instance("vm-1"))["status"]["nodeName"]}

@@ -283,12 +283,10 @@ class History:
         over = "targetNodeDomainReadyTimestamp"
         done = state.get("completed") and not state.get("failed")
         if (state.get(over) and not old.get(over)) or (done and not old.get("completed") and not old.get(over)):
-            names = {pod["metadata"]["name"]: pod for pod in self._launchers(vmi)}
-            source, target = names.get(state.get("sourcePod") or ""), names.get(state.get("targetPod") or "")
+            target = next((pod for pod in self._launchers(vmi) if pod["metadata"]["name"] == state.get("targetPod")), None)
             self.moves += 1
-            if source is not None:
-                # It stands still there from now on.
-                self.guests[key].pop(source["metadata"]["uid"], None)
+            # It stands still there from now on. sourcePod may name the source of an earlier migration.
+            self.guests[key] = {uid: node for uid, node in self.guests[key].items() if node != state.get("sourceNode")}
             if target is not None:
                 self._runs_in(key, target)
         if done and not old.get("completed") and status_of(vmi).get("nodeName") != state.get("targetNode"):

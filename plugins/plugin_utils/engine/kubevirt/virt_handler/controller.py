@@ -145,7 +145,7 @@ class VirtHandler(MovingGuests):
         self._begun = [] if begun else self._begun
         for pod in begun:
             vmi = self.instances.get(_key_of(pod)[1], _key_of(pod)[0])
-            if vmi is not None and is_left(vmi, pod):
+            if vmi is not None and is_left(vmi, pod, self._pod_of(vmi)):
                 self._exit(pod["metadata"]["uid"])
             elif vmi is not None and not has_guest(vmi, pod):
                 self._waiting.begin(pod)
@@ -243,11 +243,19 @@ class VirtHandler(MovingGuests):
         if state.get("completed"):
             self.transfers.drop(key, self.clock.monotonic())
             self._due.pop(key, None)
+            self._end_left(vmi)
         live, storage, method = migratable(vmi, self._nodes.get(vmi["status"].get("nodeName", "")))
         made = writes.with_status(writes.with_conditions(vmi, live, storage), migrationMethod=method)
         if made["status"] != vmi["status"]:
             await self._write(made)
             await self._say_not_migratable(vmi, live)
+
+    def _end_left(self, vmi: Object) -> None:
+        """A hand-over may have been written, and its answer lost: the launcher that was left has yet to end then."""
+        home = self._pod_of(vmi)
+        for pod in self._pods.by_index(pods.BY_INSTANCE, vmi["metadata"]["uid"]):
+            if self.runtime.alive(pod["metadata"]["uid"]) and is_left(vmi, pod, home):
+                self._exit(pod["metadata"]["uid"])
 
     async def pause(self, namespace: str, name: str, paused: bool) -> None:
         """What the subresources pause and unpause ask for: the guest stands still at once, its condition follows."""

@@ -18,15 +18,24 @@ _TIMEOUT = "--qemu-timeout"
 _LONGEST = 360.0
 
 
-def is_left(vmi: Object, pod: Object) -> bool:
-    """Whether the launcher, one of the instance's, has no guest and waits for none: the guest has ended, moved on, or did not come."""
+def is_left(vmi: Object, pod: Object, home: Object | None) -> bool:
+    """Whether the launcher, one of the instance's, has no guest and waits for none: the guest has ended, moved on, or did not come.
+
+    `home` is the launcher that the guest runs in. The node tells the one that it has left, as sourcePod may name an earlier one.
+    """
     if vmi["metadata"]["uid"] not in pods.instance_uid(pod):
         return False
     if phases.is_final(vmi):
         return True
     state = writes.state(vmi)
-    left = state.get("targetPod") if state.get("failed") else state.get("sourcePod")
-    return bool(state.get("completed")) and left == pod["metadata"]["name"]
+    if not state.get("completed"):
+        return False
+    if state.get("failed"):
+        return bool(state.get("targetPod") == pod["metadata"]["name"])
+    if home is None or pod["spec"].get("nodeName") != state.get("sourceNode") or vmi["status"].get("nodeName") == state.get("sourceNode"):
+        return False
+    # A newer one there is the target of the next migration.
+    return bool(pod["metadata"]["creationTimestamp"] <= home["metadata"]["creationTimestamp"])
 
 
 def has_guest(vmi: Object, pod: Object) -> bool:

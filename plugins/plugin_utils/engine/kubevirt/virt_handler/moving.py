@@ -158,7 +158,7 @@ class MovingGuests(Guests):
             ready = self.runtime.timestamp(self.clock, state["targetNode"])
             await self._write(writes.with_state(vmi, targetNodeDomainDetected=True, targetNodeDomainReadyTimestamp=ready))
         elif self._elapsed(key, f"over {transfer.uid}", SECONDS_TO_HAND_OVER):
-            source = self._uid_of(vmi, "sourcePod")
+            source = self._pod_of(vmi)
             pod = self._pods.get(state.get("targetPod") or "", vmi["metadata"]["namespace"])
             address = ((pod or {}).get("status") or {}).get("podIP", "")
             made = writes.handed_over(vmi, address, now, transfer.mode.value)
@@ -168,8 +168,9 @@ class MovingGuests(Guests):
             await self._write(made)
             self._hopeless.pop(key, None)
             self._done(key)
+            if source is not None:
+                self._exit(source["metadata"]["uid"])
             await self.events.event(vmi, "Normal", "Migrated", f"The VirtualMachineInstance migrated to node {state['targetNode']}.")
-            self._exit(source)
 
     def _done(self, key: Key) -> None:
         self.transfers.drop(key, self.clock.monotonic())
