@@ -11,12 +11,15 @@ from __future__ import annotations
 
 import asyncio
 import collections
+import contextlib
 import dataclasses
 import math
+import multiprocessing
 import random
 import tempfile
 import time
 import typing as t
+from concurrent import futures
 from pathlib import Path
 
 from ansible_collections.okd.virt.plugins.module_utils._errors import VirtError
@@ -114,25 +117,52 @@ class Round:
         return Outcome(verdict, True, "")
 
 
+@dataclasses.dataclass(frozen=True)
+class Played:
+    """A round that is over: what was drawn for it, what came of it, and the real seconds that it took."""
+
+    seed: int
+    sizes: t.Mapping[str, int]
+    what: str
+    outcome: Outcome
+    seconds: float
+
+    @property
+    def became(self) -> str:
+        return "succeeded" if self.outcome.succeeded else "failed"
+
+    def line(self) -> str:
+        failures = "".join(f"; FAILED: {text}" for text in self.outcome.problems)
+        return (
+            f"seed {self.seed}: {self.sizes['vms']} VMs on {self.sizes['nodes']} nodes of {self.sizes['node_memory_gib']} GiB, {self.what}: "
+            f"{self.outcome.verdict}, {self.became} in {self.seconds:.0f} s{failures}"
+        )
+
+
+def play(seed: int) -> Played:
+    """One round from its beginning to its end, in this process."""
+    began = time.monotonic()
+    with tempfile.TemporaryDirectory(prefix="okd-virt-placement-") as folder:
+        one = Round(seed, Path(folder))
+        outcome = asyncio.run(one.run())
+    return Played(seed, one.sizes, "all nodes in turn" if one.rolling else "one node", outcome, time.monotonic() - began)
+
+
 def run(clusters: int, seed: int, quick: bool = False) -> Report:
-    """So many clusters, with this seed and those that follow it."""
+    """So many clusters, with this seed and those that follow it, as many at once as there are processors."""
     report = Report(NAME, seed)
     counted: collections.Counter[str] = collections.Counter()
-    for number in range(clusters):
-        began = time.monotonic()
-        with tempfile.TemporaryDirectory(prefix="okd-virt-placement-") as folder:
-            one = Round(seed + number, Path(folder))
-            outcome = asyncio.run(one.run())
-        what = "all nodes in turn" if one.rolling else "one node"
-        report.add(f"seed {one.seed} (again: python -m tests.soak {NAME} --seed {one.seed} --times 1)", outcome.problems)
-        counted[f"{what}, {outcome.verdict}, {'succeeded' if outcome.succeeded else 'failed'}"] += 1
-        if not quick or outcome.problems:
-            became = "succeeded" if outcome.succeeded else "failed"
-            failures = "".join(f"; FAILED: {text}" for text in outcome.problems)
-            print(
-                f"seed {one.seed}: {one.sizes['vms']} VMs on {one.sizes['nodes']} nodes of {one.sizes['node_memory_gib']} GiB, {what}: {outcome.verdict}, "
-                f"{became} in {time.monotonic() - began:.0f} s{failures}", flush=True,
-            )
+    seeds = range(seed, seed + clusters)
+    with contextlib.ExitStack() as stack:
+        if quick:
+            played: t.Iterable[Played] = map(play, seeds)
+        else:
+            played = stack.enter_context(futures.ProcessPoolExecutor(mp_context=multiprocessing.get_context("spawn"))).map(play, seeds)
+        for one in played:
+            report.add(f"seed {one.seed} (again: python -m tests.soak {NAME} --seed {one.seed} --times 1)", one.outcome.problems)
+            counted[f"{one.what}, {one.outcome.verdict}, {one.became}"] += 1
+            if not quick or one.outcome.problems:
+                print(one.line(), flush=True)
     for text, times in sorted(counted.items()):
         print(f"{NAME}: {times} times {text}", flush=True)
     return report
