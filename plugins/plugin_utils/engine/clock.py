@@ -105,7 +105,7 @@ class JumpingClock:
         self._foreground = 0
         self._busy = 0
         # By task and not by context: a task begun by work under way is not that work.
-        self._inside: collections.Counter[asyncio.Task[t.Any] | None] = collections.Counter()
+        self._inside: dict[asyncio.Task[t.Any] | None, int] = {}
         self._happened = 0
         self._ticker: asyncio.Task[None] | None = None
         self._wake: asyncio.Event | None = None
@@ -129,19 +129,25 @@ class JumpingClock:
     def activity(self) -> None:
         self._happened += 1
 
-    @contextlib.contextmanager
-    def busy(self) -> collections.abc.Iterator[None]:
+    def busy(self) -> contextlib.AbstractContextManager[None]:
+        return _Busy(self)
+
+    def begin(self) -> asyncio.Task[t.Any] | None:
+        """This task is at work from now on; returns it."""
         task = asyncio.current_task()
         self._busy += 1
-        self._inside[task] += 1
-        try:
-            yield
-        finally:
-            self._inside[task] -= 1
-            if not self._inside[task]:
-                del self._inside[task]
-            self._busy -= 1
-            self.activity()
+        self._inside[task] = self._inside.get(task, 0) + 1
+        return task
+
+    def end(self, task: asyncio.Task[t.Any] | None) -> None:
+        """The work that the task has begun last is done."""
+        left = self._inside[task] - 1
+        if left:
+            self._inside[task] = left
+        else:
+            del self._inside[task]
+        self._busy -= 1
+        self._happened += 1
 
     async def sleep(self, seconds: float, *, background: bool = False) -> None:
         self.activity()
@@ -151,7 +157,7 @@ class JumpingClock:
         future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         heapq.heappush(self._sleepers, (self.monotonic() + seconds, next(self._number), background, future))
         self._start()
-        inside = self._inside[asyncio.current_task()]
+        inside = self._inside.get(asyncio.current_task(), 0)
         # Who sleeps isn't in the way of time, whatever it is in the middle of.
         self._busy -= inside
         self._foreground += not background
@@ -212,6 +218,21 @@ class JumpingClock:
                     self.activity()
             if self._happened and self._sleepers and self._sleepers[0][0] <= self.monotonic():
                 return
+
+
+class _Busy:
+    """Work under way while it lasts. A class, as every reconciliation begins one."""
+
+    __slots__ = ("_clock", "_task")
+
+    def __init__(self, clock: JumpingClock) -> None:
+        self._clock = clock
+
+    def __enter__(self) -> None:
+        self._task = self._clock.begin()
+
+    def __exit__(self, *_exception: object) -> None:
+        self._clock.end(self._task)
 
 
 def make_clock(speed: str | float, not_before: datetime.datetime | None = None) -> Clock:

@@ -43,7 +43,8 @@ class WorkQueue:
         self._working: set[Key] = set()
         self._again: set[Key] = set()
         self._failures: dict[Key, int] = {}
-        self._wake = asyncio.Event()
+        self._idle: collections.deque[asyncio.Future[None]] = collections.deque()
+        """Workers that wait for a key."""
         self._delayed: set[asyncio.Task[None]] = set()
 
     def add(self, key: Key) -> None:
@@ -52,7 +53,7 @@ class WorkQueue:
         elif key not in self._waiting:
             self._waiting.add(key)
             self._ready.append(key)
-            self._wake.set()
+            self._wake()
 
     def add_after(self, key: Key, seconds: float, background: bool = False) -> asyncio.Task[None] | None:
         """Add a key when so much engine time has passed; `background` as in Clock.sleep. Returns what can be cancelled, unless it is done."""
@@ -81,10 +82,23 @@ class WorkQueue:
     def __len__(self) -> int:
         return len(self._ready) + len(self._working)
 
+    def _wake(self) -> None:
+        """Let the worker go on that has waited longest."""
+        while self._idle:
+            worker = self._idle.popleft()
+            if not worker.done():
+                worker.set_result(None)
+                return
+
+    async def _woken(self) -> None:
+        """Returns when there may be a key for this worker."""
+        worker: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._idle.append(worker)
+        await worker
+
     async def get(self) -> Key:
         while not self._ready:
-            self._wake.clear()
-            await self._wake.wait()
+            await self._woken()
         key = self._ready.popleft()
         self._waiting.discard(key)
         self._working.add(key)
@@ -127,7 +141,7 @@ class Controller:
 
     def informer(self, ref: Ref, label_selector: str = "", field_selector: str = "", cluster: Cluster | None = None) -> Informer:
         """The resource as the given cluster shows it, or else as the shared informers or this controller see it."""
-        if cluster is None and self._shared is not None:
+        if self._shared is not None and (cluster is None or cluster is self._shared.cluster):
             made = self._shared.informer(ref, label_selector, field_selector)
         else:
             made = Informer(cluster or self.cluster, ref, self.clock, label_selector, field_selector)

@@ -39,19 +39,27 @@ class _Index:
         self._keys: dict[str, dict[tuple[str, str], None]] = {}
 
     def replace(self, key: tuple[str, str], before: Object | None, after: Object | None) -> None:
-        was = set(self._function(before)) if before is not None else set()
-        values = set(self._function(after)) if after is not None else set()
-        for value in was - values:
+        was = [*self._function(before)] if before is not None else []
+        values = [*self._function(after)] if after is not None else []
+        if was == values:
+            return
+        for value in was:
+            if value in values:
+                continue
             keys = self._keys.get(value)
             if keys is not None:
                 keys.pop(key, None)
                 if not keys:
                     del self._keys[value]
-        for value in values - was:
-            self._keys.setdefault(value, {})[key] = None
+        for value in values:
+            if value not in was:
+                self._keys.setdefault(value, {})[key] = None
 
     def keys(self, value: str) -> t.Iterable[tuple[str, str]]:
         return self._keys.get(value, ())
+
+    def count(self, value: str) -> int:
+        return len(self._keys.get(value, ()))
 
     def values(self) -> t.Iterable[str]:
         return self._keys.keys()
@@ -89,7 +97,7 @@ class Informer:
 
     def count(self, name: str, value: str) -> int:
         """How many by_index would find."""
-        return len([*self._indexes[name].keys(value)])
+        return self._indexes[name].count(value)
 
     def index_values(self, name: str) -> t.List[str]:  # noqa: UP006
         """Every value under which the index finds something."""
@@ -182,14 +190,14 @@ class Informers:
     """Informers of one identity, one for each resource and selectors whoever asks: each object is listed and watched once."""
 
     def __init__(self, cluster: Cluster, clock: Clock) -> None:
-        self._cluster, self._clock = cluster, clock
+        self.cluster, self._clock = cluster, clock
         self._made: dict[tuple[Ref, str, str], Informer] = {}
 
     def informer(self, ref: Ref, label_selector: str = "", field_selector: str = "") -> Informer:
         """The informer of the resource; whoever uses it starts it."""
         key = (ref, label_selector, field_selector)
         if key not in self._made:
-            self._made[key] = Informer(self._cluster, ref, self._clock, label_selector, field_selector)
+            self._made[key] = Informer(self.cluster, ref, self._clock, label_selector, field_selector)
         return self._made[key]
 
     async def stop(self) -> None:

@@ -90,28 +90,35 @@ def compare(shape: Shape, old: t.Any, new: t.Any) -> Difference:
     return difference
 
 
+_MISSING = object()
+
+
 def _compare(shape: Shape, old: t.Any, new: t.Any, path: Path, difference: Difference) -> None:
     if old == new and type(old) is type(new):
         return
     if not shape.atomic and isinstance(old, dict) and isinstance(new, dict):
-        for key in new:
+        for key, item in new.items():
+            before = old.get(key, _MISSING)
+            if before is item:
+                # Most of an object is the very same after a write.
+                continue
             below = (*path, "f:" + key)
             if (path == () and key == "metadata") or below not in _UNTRACKED:
-                if key in old:
-                    _compare(shape.child(key), old[key], new[key], below, difference)
+                if before is not _MISSING:
+                    _compare(shape.child(key), before, item, below, difference)
                 else:
-                    _collect(shape.child(key), new[key], below, difference.added, True)
+                    _collect(shape.child(key), item, below, difference.added, True)
         for key in old:
             if key not in new:
                 _collect(shape.child(key), old[key], (*path, "f:" + key), difference.removed, True)
     elif not shape.atomic and shape.granular_list and isinstance(old, list) and isinstance(new, list):
-        before, after = by_element(shape, old), by_element(shape, new)
+        there, after = by_element(shape, old), by_element(shape, new)
         for element, item in after.items():
-            if element in before:
-                _compare(shape.item(), before[element], item, (*path, element), difference)
+            if element in there:
+                _compare(shape.item(), there[element], item, (*path, element), difference)
             else:
                 _collect(shape.item(), item, (*path, element), difference.added, False)
-        for element, item in before.items():
+        for element, item in there.items():
             if element not in after:
                 _collect(shape.item(), item, (*path, element), difference.removed, False)
     else:

@@ -14,7 +14,7 @@ from .. import errors
 from ..errors import Cause, StatusError, forbidden_value, invalid_value, required_value
 from ..kinds import Kind
 from . import kind_validation, names, schema
-from .builtin_types import DecodeError, read_metadata, read_object
+from .builtin_decoding import DecodeError, read_metadata, read_object
 from .defaults import set_defaults
 
 Object = dict[str, t.Any]
@@ -110,13 +110,16 @@ def _metadata_causes(kind: Kind, metadata: Object, old: Object | None = None) ->
     causes = []
     rule = _NAME_RULES.get(kind.resource, names.dns_1123_subdomain)
     generate, name = metadata.get("generateName") or "", metadata.get("name") or ""
+    if old is not None and (generate, name) == (known.get("generateName") or "", known.get("name")):
+        # They were right before.
+        generate = name = ""
+    elif not name:
+        causes.append(required_value("metadata.name", "name or generateName is required"))
     if generate and kind.resource != ("", "events"):
         # The real server does not look at the metadata of core events. What the server appends is valid, so a trailing dash is.
         masked = generate[:-1] + "a" if generate.endswith("-") and len(generate) > 1 else generate
         causes += [invalid_value("metadata.generateName", generate, text) for text in rule(masked)]
-    if not name:
-        causes.append(required_value("metadata.name", "name or generateName is required"))
-    else:
+    if name:
         causes += [invalid_value("metadata.name", name, text) for text in rule(name)]
     if kind.namespaced and not metadata.get("namespace"):
         causes.append(required_value("metadata.namespace"))

@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import collections.abc
 import dataclasses
+import math
 import secrets
 import typing as t
 
@@ -88,23 +89,30 @@ class Watch:
         seconds = self._options.timeout_seconds or _SHORTEST_DEFAULT + secrets.randbelow(_LONGEST_DEFAULT - _SHORTEST_DEFAULT)
         ends = now() + seconds
         bookmark_at = min(now() + _BOOKMARK_EVERY, ends - _BEFORE_END) if seconds > _BEFORE_END else now() + _BOOKMARK_EVERY
-        while True:
-            happened = subscription.poll() or await _next(subscription, min(ends, bookmark_at) if self._options.bookmarks else ends)
-            if happened is not None:
-                self._version = happened.version
-                event = self._seen(happened)
-                if event is not None:
-                    yield event
-            elif subscription.closed:
-                return
-            if self._options.bookmarks and now() >= bookmark_at:
-                bookmark_at = now() + _BOOKMARK_EVERY
+        alarm = _Alarm(subscription)
+        try:
+            while True:
+                happened = subscription.poll()
                 if happened is None:
-                    # Everything up to here has been seen, also what did not concern this watch.
-                    self._version = self._store.version
-                yield self._bookmark({})
-            if now() >= ends and happened is None:
-                return
+                    alarm.at(min(ends, bookmark_at) if self._options.bookmarks else ends)
+                    happened = await _next(subscription)
+                if happened is not None:
+                    self._version = happened.version
+                    event = self._seen(happened)
+                    if event is not None:
+                        yield event
+                elif subscription.closed:
+                    return
+                if self._options.bookmarks and now() >= bookmark_at:
+                    bookmark_at = now() + _BOOKMARK_EVERY
+                    if happened is None:
+                        # Everything up to here has been seen, also what did not concern this watch.
+                        self._version = self._store.version
+                    yield self._bookmark({})
+                if now() >= ends and happened is None:
+                    return
+        finally:
+            alarm.off()
 
     def _seen(self, event: StoreEvent) -> Event | None:
         """What a change is to this watch: an object that leaves the selection is deleted, one that enters is added."""
@@ -129,17 +137,36 @@ class Watch:
         return ("BOOKMARK", {"kind": self._kind.kind, "apiVersion": self._kind.api_version, "metadata": metadata}, None)
 
 
-async def _next(subscription: Subscription, until: float) -> StoreEvent | None:
-    """The next event, or None at that time of the loop or at the end. Raises StatusError 410 for a reader that fell behind."""
-    loop = asyncio.get_running_loop()
-    # Not a timeout of asyncio's: one timer in place of three objects for each event.
-    timer = loop.call_at(until, subscription.wake)
+class _Alarm:
+    """Wakes the reader of a subscription at a time of the loop. One timer for many events: most come long before it."""
+
+    def __init__(self, subscription: Subscription) -> None:
+        self._subscription = subscription
+        self._due = math.inf
+        self._timer: asyncio.TimerHandle | None = None
+
+    def at(self, when: float) -> None:
+        if when == self._due and self._timer is not None:
+            return
+        self.off()
+        self._due, self._timer = when, asyncio.get_running_loop().call_at(when, self._ring)
+
+    def _ring(self) -> None:
+        self._timer = None
+        self._subscription.wake()
+
+    def off(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+
+
+async def _next(subscription: Subscription) -> StoreEvent | None:
+    """The next event, or None when woken before there was one, or at the end. Raises StatusError 410 for a reader that fell behind."""
     try:
         return await subscription.next()
     except Expired as error:
         raise errors.expired(str(error)) from error
-    finally:
-        timer.cancel()
 
 
 def frame(kind: Kind, event: Event) -> bytes:

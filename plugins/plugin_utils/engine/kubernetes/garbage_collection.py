@@ -69,6 +69,9 @@ class GarbageCollector(Controller):
         metadata = obj["metadata"]
         uid = metadata["uid"]
         known = self._nodes.get(uid)
+        held, finalizers, deleting = owners(obj), metadata.get("finalizers") or [], bool(metadata.get("deletionTimestamp"))
+        if event == "MODIFIED" and known is not None and (known.owners, known.finalizers, known.deleting) == (held, finalizers, deleting):
+            return
         if known is not None:
             for owner in known.owners:
                 self._dependents.get(owner["uid"], set()).discard(uid)
@@ -81,10 +84,7 @@ class GarbageCollector(Controller):
                 for owner in known.owners:
                     self.queue.add(owner["uid"])
             return
-        node = _Node(
-            ref, metadata.get("namespace") or "", metadata["name"], uid, owners(obj), metadata.get("finalizers") or [],
-            bool(metadata.get("deletionTimestamp")),
-        )
+        node = _Node(ref, metadata.get("namespace") or "", metadata["name"], uid, held, finalizers, deleting)
         self._nodes[uid] = node
         for owner in node.owners:
             self._dependents.setdefault(owner["uid"], set()).add(uid)

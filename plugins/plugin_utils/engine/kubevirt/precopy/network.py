@@ -7,7 +7,6 @@ Fluid and event-driven: shares change only when a copy begins, ends, or wants an
 """
 from __future__ import annotations
 
-import dataclasses
 import math
 import typing as t
 
@@ -18,8 +17,7 @@ Link = str
 _SAME = 1e-9
 
 
-@dataclasses.dataclass(frozen=True)
-class Flow:
+class Flow(t.NamedTuple):
     """MiB/s that somebody wants of every one of these links."""
 
     demand: float
@@ -62,6 +60,7 @@ class Network:
         self.now = now
         self._capacity = capacity
         self._members: dict[str, _Member] = {}
+        self._on_link: dict[Link, set[str]] = {}
         self._forecast: dict[str, tuple[float, float]] = {}
 
     def __len__(self) -> int:
@@ -74,28 +73,40 @@ class Network:
     def add(self, name: str, copy: Copy | FixedCopy, links: t.Iterable[Link], now: float) -> None:
         """A copy begins."""
         self.advance(now)
-        self._members[name] = _Member(copy, tuple(links))
-        self._share(now)
+        made = self._members[name] = _Member(copy, tuple(links))
+        for link in made.links:
+            self._on_link.setdefault(link, set()).add(name)
+        self._share(now, (name,))
 
     def remove(self, name: str, now: float) -> None:
         """A copy has ended, or has lost its links."""
         self.advance(now)
-        if self._members.pop(name, None) is not None:
-            self._forecast.pop(name, None)
-            self._share(now)
+        member = self._members.pop(name, None)
+        if member is None:
+            return
+        self._forecast.pop(name, None)
+        left: set[str] = set()
+        for link in member.links:
+            others = self._on_link[link]
+            others.discard(name)
+            if others:
+                left |= others
+            else:
+                del self._on_link[link]
+        self._share(now, left)
 
     def change(self, name: str, now: float, function: t.Callable[[Copy | FixedCopy], t.Any]) -> t.Any:
         """Do something to one copy at that moment: pause its guest, cancel it, switch it to post-copy. Returns what that returns."""
         self.advance(now)
         result = function(self._members[name].copy)
         self._forecast.pop(name, None)
-        self._share(now)
+        self._share(now, (name,))
         return result
 
     def capacities_changed(self, now: float) -> None:
         """A link carries another amount from now on."""
         self.advance(now)
-        self._share(now)
+        self._share(now, self._members)
 
     def advance(self, until: float) -> None:
         """Bring all copies to that moment."""
@@ -105,9 +116,11 @@ class Network:
                 break
             for member in self._members.values():
                 member.copy.advance(change)
-            self._forecast = {name: entry for name, entry in self._forecast.items() if entry[0] > change}
+            changed = [name for name, entry in self._forecast.items() if entry[0] <= change]
+            for name in changed:
+                del self._forecast[name]
             self.now = max(self.now, change)
-            self._share(change)
+            self._share(change, changed)
         for member in self._members.values():
             member.copy.advance(until)
         self.now = max(self.now, until)
@@ -124,8 +137,19 @@ class Network:
             earliest = min(earliest, known[0])
         return earliest
 
-    def _share(self, now: float) -> None:
-        flows = {name: Flow(member.copy.demand, member.links) for name, member in self._members.items()}
+    def _together(self, names: t.Collection[str]) -> list[str]:
+        """These copies and all that share a link with one of them, or with one that does: nobody else's share hangs on theirs."""
+        found, to_look_at = set(names), [*names]
+        while to_look_at:
+            for link in self._members[to_look_at.pop()].links:
+                others = self._on_link[link] - found
+                found |= others
+                to_look_at += others
+        # In the order in which they came: the same whatever a set makes of it.
+        return [name for name in self._members if name in found]
+
+    def _share(self, now: float, changed: t.Collection[str]) -> None:
+        flows = {name: Flow(self._members[name].copy.demand, self._members[name].links) for name in self._together(changed)}
         for name, share in max_min_shares(flows, self._capacity).items():
             copy, flow = self._members[name].copy, flows[name]
             if flow.demand <= 0.0:

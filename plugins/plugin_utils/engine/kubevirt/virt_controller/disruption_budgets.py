@@ -13,6 +13,7 @@ from . import phases, pods
 from .cluster_config import VirtControllerPart
 from .eviction_strategies import is_guarded
 from .launcher import owner_reference
+from .migrations.phases import is_final
 from .phases import MIGRATIONS, VIRTUAL_MACHINE_INSTANCES
 
 BUDGETS = Ref("policy", "v1", "poddisruptionbudgets")
@@ -54,6 +55,12 @@ def is_of_old_scheme(budget: Object) -> bool:
     return bool(metadata["name"].startswith(_OLD_PREFIX) or (budget["spec"].get("minAvailable") == 2 and unlabelled))
 
 
+def _says(budget: Object) -> tuple[object, ...]:
+    """What the controller looks at of a budget: not its status."""
+    metadata = budget["metadata"]
+    return metadata.get("labels"), metadata.get("ownerReferences"), metadata.get("deletionTimestamp"), budget["spec"]
+
+
 class DisruptionBudgets(VirtControllerPart):
     """Reconciles the budgets of instances; keys are those of instances."""
 
@@ -69,19 +76,29 @@ class DisruptionBudgets(VirtControllerPart):
         self._migrations = self.informer(MIGRATIONS)
         self._creating: set[str] = set()
         self._instances.add_handler(self.enqueue)
-        self._budgets.add_handler(self._owned_changed)
-        self._pods.add_handler(self._owned_changed)
+        self._budgets.add_handler(self._budget_changed)
+        self._pods.add_handler(self._pod_changed)
         self._migrations.add_handler(self._migration_changed)
 
-    def _owned_changed(self, _event: str, obj: Object, _before: Object | None) -> None:
+    def _budget_changed(self, event: str, budget: Object, before: Object | None) -> None:
+        if event == "MODIFIED" and before is not None and _says(before) == _says(budget):
+            return
+        for uid in pods.instance_uid(budget):
+            self._creating.discard(uid)
+        self._enqueue_owner(budget)
+
+    def _pod_changed(self, event: str, pod: Object, before: Object | None) -> None:
+        if event != "MODIFIED" or before is None or pods.is_final(before) != pods.is_final(pod):
+            self._enqueue_owner(pod)
+
+    def _enqueue_owner(self, obj: Object) -> None:
         owner = pods.controller_of(obj)
         if owner is not None and owner.get("kind") == "VirtualMachineInstance":
-            if obj["kind"] == "PodDisruptionBudget":
-                self._creating.discard(owner["uid"])
             self.queue.add((obj["metadata"]["namespace"], owner["name"]))
 
-    def _migration_changed(self, _event: str, migration: Object, _before: Object | None) -> None:
-        self.queue.add((migration["metadata"]["namespace"], migration["spec"]["vmiName"]))
+    def _migration_changed(self, event: str, migration: Object, before: Object | None) -> None:
+        if event != "MODIFIED" or before is None or is_final(before) != is_final(migration):
+            self.queue.add((migration["metadata"]["namespace"], migration["spec"]["vmiName"]))
 
     async def reconcile(self, key: tuple[str, str]) -> float | None:
         namespace, name = key
@@ -143,6 +160,5 @@ class DisruptionBudgets(VirtControllerPart):
         migration = self._migrations.get(migration_name, vmi["metadata"]["namespace"])
         if migration is None:
             return True
-        final = (migration.get("status") or {}).get("phase") in ("Succeeded", "Failed")
         active = [pod for pod in self._pods.by_index(pods.BY_INSTANCE, vmi["metadata"]["uid"]) if not pods.is_final(pod)]
-        return final and len(active) == 1
+        return is_final(migration) and len(active) == 1

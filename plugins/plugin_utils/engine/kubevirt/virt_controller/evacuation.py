@@ -169,7 +169,15 @@ class Evacuation(VirtControllerPart):
     def _instance_changed(self, _event: str, vmi: Object, _before: Object | None) -> None:
         # Only the node that the instance is on now: the one that it has just left is not woken.
         for node in phases.node_of(vmi):
-            self.queue.add(node)
+            if self._concerned(node):
+                self.queue.add(node)
+
+    def _concerned(self, node: str) -> bool:
+        """Whether anybody may be to leave the node, or was when it was looked at last."""
+        if node in self._held_up or node in self._waiting or self._instances.count(_MARKED, node):
+            return True
+        found = self._nodes.get(node)
+        return found is not None and is_tainted(found, self.config.configuration.migrations.node_drain_taint_key)
 
     def _migration_changed(self, event: str, migration: Object, before: Object | None) -> None:
         made_for = (migration["metadata"].get("annotations") or {}).get(EVACUATION)
@@ -181,7 +189,8 @@ class Evacuation(VirtControllerPart):
             return
         vmi = self._instances.get(migration["spec"]["vmiName"], migration["metadata"]["namespace"])
         for node in phases.node_of(vmi) if vmi is not None else ():
-            self.queue.add(node)
+            if self._concerned(node):
+                self.queue.add(node)
 
     def _pod_changed(self, event: str, pod: Object, _before: Object | None) -> None:
         """The end of a pod wakes no node, but now whoever was held up by it is free at the next write to its node."""

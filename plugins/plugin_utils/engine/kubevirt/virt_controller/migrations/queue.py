@@ -55,7 +55,7 @@ class PriorityQueue(WorkQueue):
         elif self._priorities.get(key, priority - 1) < priority:
             self._priorities[key] = priority
             heapq.heappush(self._heap, (-priority, next(self._number), key))
-            self._wake.set()
+            self._wake()
 
     def add_after(self, key: Key, seconds: float, background: bool = False, priority: int = NORMAL) -> None:
         if seconds <= 0 or key in self._priorities or key in self._repeat:
@@ -98,8 +98,7 @@ class PriorityQueue(WorkQueue):
                 if self._priorities.get(key) == -negative:
                     self._in_work[key] = self._priorities.pop(key)
                     return key
-            self._wake.clear()
-            await self._wake.wait()
+            await self._woken()
 
     def done(self, key: Key) -> None:
         self._in_work.pop(key, None)

@@ -13,11 +13,8 @@ from hypothesis import strategies as st
 
 from ansible_collections.okd.virt.plugins.plugin_utils.engine import errors
 from ansible_collections.okd.virt.plugins.plugin_utils.engine.apiserver import schema
-from ansible_collections.okd.virt.plugins.plugin_utils.engine.apiserver.builtin_types import (
-    DecodeError,
-    read_object,
-    type_named,
-)
+from ansible_collections.okd.virt.plugins.plugin_utils.engine.apiserver.builtin_decoding import DecodeError, read_object
+from ansible_collections.okd.virt.plugins.plugin_utils.engine.apiserver.builtin_types import type_named
 from ansible_collections.okd.virt.plugins.plugin_utils.engine.apiserver.custom_resources import kinds_of
 from ansible_collections.okd.virt.plugins.plugin_utils.engine.apiserver.quantities import (
     QuantityError,

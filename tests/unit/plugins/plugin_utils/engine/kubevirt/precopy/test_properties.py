@@ -116,6 +116,25 @@ def test_a_network_in_pieces_as_at_once(begun: list[tuple[Guest, Settings, float
 
 
 @settings(max_examples=60, deadline=None)
+@given(st.lists(st.tuples(guests, channels, st.floats(0, 30), st.sampled_from([("a", "x"), ("a", "y"), ("b", "x"), ("c", "z")]), st.booleans()), max_size=8))
+def test_shares_are_those_of_all_together(begun: list[tuple[Guest, Settings, float, tuple[str, str], bool]]) -> None:
+    """Only those are shared out anew whose links are touched: it comes to the same."""
+    network = Network(lambda dummy: 100.0)
+    there: dict[str, tuple[Copy, tuple[str, str]]] = {}
+    for number, (guest, channel, moment, links, leaves) in enumerate(sorted(begun, key=lambda entry: entry[2])):
+        copy = Copy(guest, channel, moment)
+        there[str(number)] = copy, links
+        network.add(str(number), copy, links, moment)
+        if leaves:
+            gone = next(iter(there))
+            del there[gone]
+            network.remove(gone, moment)
+        flows = {name: Flow(one.demand, taken) for name, (one, taken) in there.items()}
+        for name, share in max_min_shares(flows, lambda dummy: 100.0).items():
+            assert flows[name].demand <= 0.0 or math.isclose(there[name][0].share, share, rel_tol=1e-6, abs_tol=1e-6)
+
+
+@settings(max_examples=60, deadline=None)
 @given(guests, st.floats(20, 600))
 def test_a_narrow_link_does_what_a_slow_sender_does(guest: Guest, speed: float) -> None:
     alone = Copy(guest, Settings(raw=speed))
