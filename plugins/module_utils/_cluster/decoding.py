@@ -38,6 +38,9 @@ class _Pauses:
         with self._lock:
             self._under_way -= 1
             if not self._under_way and self._was_on:
+                # What was made meanwhile and lives on counts as old: the collector does not go through all of it at once.
+                gc.freeze()
+                gc.unfreeze()
                 gc.enable()
 
 
@@ -46,7 +49,7 @@ _PAUSES = _Pauses()
 
 @contextlib.contextmanager
 def without_cycles() -> t.Iterator[None]:
-    """While objects are read that hold no cycles: looking for some among millions of parts takes most of the time otherwise."""
+    """While objects are read and thought about that hold no cycles: looking for some among millions of parts takes most of the time otherwise."""
     _PAUSES.begin()
     try:
         yield

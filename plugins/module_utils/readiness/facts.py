@@ -11,6 +11,7 @@ import typing as t
 from dataclasses import dataclass, field
 
 from .._cluster.client import Cluster, Keep
+from .._cluster.decoding import without_cycles
 from .._cluster.resources import (
     KUBEVIRTS,
     MIGRATION_POLICIES,
@@ -79,6 +80,7 @@ class Facts:
         return max((one for one in told if one is not None), default=self.moment)
 
 
+@without_cycles()
 def read(cluster: Cluster, loads: dict[Key, Numbers], link_speed: str | None = None) -> Facts:
     """All of it; links only where a load is known. C(loads) and C(link_speed) are what the caller says.
 

@@ -47,6 +47,15 @@ def test_it_stays_off_for_whom_it_was_off() -> None:
         gc.enable()
 
 
+def test_what_was_made_meanwhile_is_not_gone_through_afterwards() -> None:
+    class Looked:
+        pass
+
+    with without_cycles():
+        made = [Looked() for _ in range(10)]
+    assert not any(one in young for young in (gc.get_objects(0), gc.get_objects(1)) for one in made)
+
+
 def test_an_error_turns_it_on_again() -> None:
     with pytest.raises(KeyError), without_cycles():
         raise KeyError
