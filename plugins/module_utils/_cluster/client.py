@@ -10,7 +10,7 @@ import typing as t
 from dataclasses import dataclass
 
 from .._errors import ApiError, Conflict, ConnectionProblem, Gone, ResourceMissing
-from .decoding import loads, without_cycles
+from .decoding import compacted, loads, without_cycles
 from .resources import SELF_SUBJECT_REVIEWS, SUBJECT_ACCESS_REVIEWS, Resource
 from .transport import BROKEN, JSON, Faulty, Transport, decoded, error_of
 
@@ -123,12 +123,11 @@ class Cluster:
                     raise
                 items, token, query = [], "", {key: value for key, value in query.items() if key != "limit"}
                 continue
-            for item in page.get("items") or ():
+            found = page.get("items") or []
+            for item in found:
                 item.setdefault("apiVersion", resource.api_version)
                 item.setdefault("kind", resource.kind)
-                kept = item if keep is None else keep(item)
-                if kept is not None:
-                    items.append(kept)
+            items += found if keep is None else compacted([kept for item in found if (kept := keep(item)) is not None])
             metadata = page.get("metadata") or {}
             token = metadata.get("continue") or ""
             if not token:

@@ -25,6 +25,7 @@ Numbers = dict[str, float]
 PREFIX = "okd.virt/"
 NUMBERS = {"dirty_rate": "dirty-rate", "working_set": "working-set", "non_zero": "non-zero"}
 """What is known of a load: by option, and in annotations with the prefix."""
+_ANNOTATIONS = frozenset(PREFIX + name for name in NUMBERS.values())
 BY_OPTION, BY_ANNOTATION, ASSUMED = "option", "annotation", "assumption"
 ALL_IN_USE = "all of the guest's memory is in use and is sent"
 WRITES_LITTLE = "the guest writes far less than is sent"
@@ -91,8 +92,7 @@ def given_loads(option: t.Iterable[Json]) -> dict[Key, Numbers]:
 
 def annotated(annotations: t.Mapping[str, str] | None) -> dict[str, str]:
     """Those of the annotations that say something of a load."""
-    wanted = {PREFIX + name for name in NUMBERS.values()}
-    return {name: value for name, value in (annotations or {}).items() if name in wanted}
+    return {name: value for name, value in (annotations or {}).items() if name in _ANNOTATIONS}
 
 
 def keep_machine(machine: Json) -> Json | None:

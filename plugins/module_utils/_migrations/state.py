@@ -84,4 +84,7 @@ def is_migratable(vmi: Json) -> bool:
 
 def condition(obj: Json, kind: str) -> Json | None:
     """The condition of a type, None if the object does not have it."""
-    return next((one for one in (obj.get("status") or {}).get("conditions") or () if one.get("type") == kind), None)
+    for one in (obj.get("status") or {}).get("conditions") or ():
+        if one.get("type") == kind:
+            return one  # type: ignore[no-any-return]
+    return None

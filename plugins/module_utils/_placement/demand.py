@@ -12,7 +12,7 @@ import functools
 import typing as t
 from dataclasses import dataclass, field, replace
 
-from .requests import CPU, MEMORY, Amounts, Port, host_ports, requests_of
+from .requests import CPU, MEMORY, PODS, Amounts, Port, host_ports, requests_of
 from .terms import Term, apart_of, near_of, spread_keys
 
 Json = dict[str, t.Any]
@@ -49,6 +49,11 @@ class Demand:
     def key(self) -> tuple[str, str]:
         """Namespace and name of the pod."""
         return self.namespace, self.name
+
+    @functools.cached_property
+    def amounts(self) -> tuple[tuple[str, int], ...]:
+        """All that it takes of a node."""
+        return ((MEMORY, self.memory), (CPU, self.cpu), (PODS, 1), *self.extended.items())
 
     @functools.cached_property
     def kind(self) -> t.Hashable:

@@ -48,8 +48,11 @@ class NodeInfo:
 
     def left(self, resource: str) -> int:
         """How much of a resource is left."""
-        own = {MEMORY: self.memory, CPU: self.cpu, PODS: self.pods}
-        return own[resource] if resource in own else self.extended.get(resource, 0)
+        if resource == MEMORY:
+            return self.memory
+        if resource == CPU:
+            return self.cpu
+        return self.pods if resource == PODS else self.extended.get(resource, 0)
 
 
 def node_infos(nodes: t.Iterable[Json], taken: t.Iterable[tuple[str, Demand]]) -> list[NodeInfo]:

@@ -19,7 +19,7 @@ from .company import Company, Question, repelled_by
 from .demand import Demand
 from .node_info import NodeInfo, why_not_now
 from .placing import Possible, place
-from .requests import CPU, MEMORY, PODS, Amounts, clash
+from .requests import Amounts, clash
 from .searching import exists
 from .terms import Namespaces
 
@@ -49,16 +49,11 @@ class Others:
     repelling: list[frozenset[str]] = field(default_factory=list)
 
     def add(self, demand: Demand) -> None:
-        for name, value in amounts_of(demand):
+        self.add_amounts(demand.amounts)
+
+    def add_amounts(self, more: t.Iterable[tuple[str, int]]) -> None:
+        for name, value in more:
             self.amounts[name] = self.amounts.get(name, 0) + value
-
-
-def amounts_of(demand: Demand) -> t.Iterator[tuple[str, int]]:
-    """All that it takes of a node."""
-    yield MEMORY, demand.memory
-    yield CPU, demand.cpu
-    yield PODS, 1
-    yield from demand.extended.items()
 
 
 def is_certain(demand: Demand, nodes: t.Iterable[NodeInfo], others: Others, domains: t.Mapping[str, collections.Counter[str]], spared: int = 0) -> bool:
@@ -74,7 +69,7 @@ def is_certain(demand: Demand, nodes: t.Iterable[NodeInfo], others: Others, doma
     shares: list[float] = []
     for node in nodes:
         share = math.inf
-        for name, need in amounts_of(demand):
+        for name, need in demand.amounts:
             total = others.amounts.get(name, 0)
             if need and total:
                 part = (node.left(name) - need + 1) / total
@@ -164,22 +159,19 @@ class Looks:
         window: int | None,
     ) -> bool:
         minds = any(one.apart or one.ports for one in (*leaving, *beside))
-        so_far = _ByKind(self)
-        for one in beside if window is not None else (*leaving, *beside):
-            so_far.add(one)
+        coming = _ByKind(self)
+        for one in (*beside, *(leaving if window is None else leaving[:window + 1])):
+            coming.add(one)
         for at, demand in enumerate(leaving):
             question = questions.get(demand.key)
             if question and any(one.anywhere for one in question.near):
                 return False
-            soon = leaving[at + 1:at + 1 + window] if window is not None else ()
-            if minds:
-                others = self.others(demand, (*beside, *leaving[:at], *soon) if window is not None else (*beside, *leaving))
-            else:
-                others = so_far.with_some(demand, soon, () if window is not None else (demand,))
+            last = len(leaving) if window is None else at + 1 + window
+            others = self.others(demand, (*beside, *leaving[:last])) if minds else coming.beside(demand)
             if not is_certain(demand, self._open(demand, without, question), others, self.domains(others.repelling)):
                 return False
-            if window is not None:
-                so_far.add(demand)
+            for one in leaving[last:last + 1]:
+                coming.add(one)
         return True
 
 
@@ -193,7 +185,7 @@ def note_company(found: Others, demand: Demand, other: Demand, namespaces: Names
 
 
 class _ByKind:
-    """Sums of what came before, by what decides which nodes are possible: nobody is added up twice."""
+    """Sums of what may come before one, by what decides which nodes are possible: nobody is added up twice."""
 
     def __init__(self, looks: Looks) -> None:
         self._looks = looks
@@ -202,17 +194,12 @@ class _ByKind:
     def add(self, demand: Demand) -> None:
         self._sums.setdefault(demand.kind, (demand, Others()))[1].add(demand)
 
-    def with_some(self, demand: Demand, more: t.Iterable[Demand], less: t.Iterable[Demand] = ()) -> Others:
-        """All that it may meet, with some more or less."""
+    def beside(self, demand: Demand) -> Others:
+        """All that one of them may meet."""
         found = Others()
         for one, total in self._sums.values():
             if self._looks.meets(demand, one):
-                for name, value in total.amounts.items():
-                    found.amounts[name] = found.amounts.get(name, 0) + value
-        for one in more:
-            if self._looks.meets(demand, one):
-                found.add(one)
-        for one in less:
-            for name, value in amounts_of(one):
-                found.amounts[name] -= value
+                found.add_amounts(total.amounts.items())
+        for name, value in demand.amounts:
+            found.amounts[name] -= value
         return found

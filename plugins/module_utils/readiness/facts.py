@@ -11,6 +11,7 @@ import typing as t
 from dataclasses import dataclass, field
 
 from .._cluster.client import Cluster, Keep
+from .._cluster.decoding import without_cycles
 from .._cluster.resources import (
     KUBEVIRTS,
     MIGRATION_POLICIES,
@@ -39,7 +40,8 @@ Json = dict[str, t.Any]
 HEARTBEAT = "kubevirt.io/heartbeat"
 _AT_ONCE = 3
 """Lists that are read beside each other: one is decoded while the server makes another. More would weigh on the server."""
-_OF_INSTANCE = ("phase", "nodeName", "conditions", "evacuationNodeName", "migrationState")
+_OF_INSTANCE = ("phase", "nodeName", "migrationState")
+_CONDITIONS = ("LiveMigratable",)
 
 
 @dataclass
@@ -79,6 +81,7 @@ class Facts:
         return max((one for one in told if one is not None), default=self.moment)
 
 
+@without_cycles()
 def read(cluster: Cluster, loads: dict[Key, Numbers], link_speed: str | None = None) -> Facts:
     """All of it; links only where a load is known. C(loads) and C(link_speed) are what the caller says.
 
@@ -111,11 +114,15 @@ def _instance(vmi: Json) -> Json:
     metadata, spec, status = vmi["metadata"], vmi.get("spec") or {}, vmi.get("status") or {}
     return {
         "metadata": {
-            **{name: metadata.get(name) for name in ("name", "namespace", "uid", "labels", "deletionTimestamp")},
+            **{name: metadata.get(name) for name in ("name", "namespace", "labels", "deletionTimestamp")},
             "annotations": annotated(metadata.get("annotations")),
         },
         "spec": {"evictionStrategy": spec.get("evictionStrategy"), "domain": keep_domain(spec)},
-        "status": {name: status[name] for name in _OF_INSTANCE if name in status}, "memory": memory_bytes(vmi),
+        "status": {
+            **{name: status[name] for name in _OF_INSTANCE if name in status},
+            "conditions": [one for one in status.get("conditions") or () if one.get("type") in _CONDITIONS],
+        },
+        "memory": memory_bytes(vmi),
     }
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 import typing as t
 from collections import Counter
 
+from .._cluster.decoding import without_cycles
 from .._cluster.resources import MACHINE_CONFIG_POOLS
 from .._errors import OptionError
 from .._migrations.guests import given_loads
@@ -74,6 +75,7 @@ def plan(_observed: Observed, _options: Options) -> Plan:
     return Plan()
 
 
+@without_cycles()
 def report(observed: Observed, _planned: Plan, options: Options) -> Outcome:
     """The findings, and the verdict: ready when no blocker is left that was not accepted."""
     accepted = frozenset(options["accepted"])

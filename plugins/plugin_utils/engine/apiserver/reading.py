@@ -8,13 +8,13 @@ Source: Kubernetes apiserver pkg/storage/{continue.go,etcd3/store.go}, pkg/regis
 from __future__ import annotations
 
 import base64
-import bisect
+import itertools
 import json
 import typing as t
 
 from .. import errors
 from ..kinds import Kind
-from ..store.store import Expired, Store, Stored, list_order
+from ..store.store import Expired, Rest, Store, Stored
 from .options import ListOptions, resource_version
 from .resources import Call, Object, Result
 from .selectors import parse_field_selector, parse_label_selector
@@ -56,58 +56,48 @@ def list_(store: Store, call: Call) -> Result:
     options = ListOptions.of(call.query)
     kind, namespace = call.kind, call.namespace
     selected = matcher(options, kind)
-    if options.continue_token:
-        items, version, start = _continued(store, kind, namespace, options)
-    else:
-        items, version = _at(store, kind, namespace, options)
-        start = 0
+    rest, version = (_continued if options.continue_token else _at)(store, kind, namespace, options)
     # The real server answers from its cache at "0", without regard to the limit.
     limit = 0 if options.resource_version == "0" and not options.match else options.limit
     metadata: Object = {"resourceVersion": str(version)}
+    found = rest.items if selected is None else (one for one in rest.items if selected(one.value))
     if not limit:
-        found = items[start:] if start else items
-        return Result(items=found if selected is None else [one for one in found if selected(one.value)], list_metadata=metadata)
-    page: list[Stored] = []
-    position = start
-    while position < len(items) and len(page) < limit:
-        if selected is None or selected(items[position].value):
-            page.append(items[position])
-        position += 1
-    if position < len(items) and page:
-        metadata["continue"] = _token(version, page[-1] if selected is None else items[position - 1], namespace)
+        return Result(items=list(found), list_metadata=metadata)
+    page = list(itertools.islice(found, limit))
+    # With a selector too there is a next page when objects are left, whether it selects one of them or not.
+    if len(page) == limit and next(rest.items, None) is not None:
+        metadata["continue"] = _token(version, page[-1], namespace)
         if selected is None:
-            metadata["remainingItemCount"] = len(items) - position
+            metadata["remainingItemCount"] = rest.count - limit
     return Result(items=page, list_metadata=metadata)
 
 
-def _at(store: Store, kind: Kind, namespace: str, options: ListOptions) -> tuple[list[Stored], int]:
+def _at(store: Store, kind: Kind, namespace: str, options: ListOptions) -> tuple[Rest, int]:
     wanted = resource_version(options.resource_version)
     if wanted > store.version:
         raise errors.too_large_resource_version(wanted, store.version)
     if options.match == "Exact":
         try:
-            return store.list_at(kind.resource, namespace or None, wanted), wanted
+            return store.rest(kind.resource, namespace or None, version=wanted), wanted
         except Expired as error:
             raise errors.expired("The resourceVersion for the provided list is too old.") from error
     if options.field_selector and (node := parse_field_selector(options.field_selector, kind).wanted("spec.nodeName")):
         on_node = store.list_on_node(kind.resource, node, namespace or None)
         if on_node is not None:
-            return on_node, store.version
-    return store.list(kind.resource, namespace or None), store.version
+            return Rest(len(on_node), iter(on_node)), store.version
+    return store.rest(kind.resource, namespace or None), store.version
 
 
-def _continued(store: Store, kind: Kind, namespace: str, options: ListOptions) -> tuple[list[Stored], int, int]:
+def _continued(store: Store, kind: Kind, namespace: str, options: ListOptions) -> tuple[Rest, int]:
     if options.resource_version not in ("", "0"):
         raise errors.bad_request("specifying resource version is not allowed when using continue")
-    version, key = _parse_token(options.continue_token, namespace)
+    version, start = _parse_token(options.continue_token, namespace)
     if version < 0:
-        items, version = store.list(kind.resource, namespace or None), store.version
-    else:
-        try:
-            items = store.list_at(kind.resource, namespace or None, version)
-        except Expired as error:
-            raise errors.continue_expired(_encoded(-1, options.continue_token)) from error
-    return items, version, bisect.bisect_left(items, list_order(key), key=lambda stored: list_order((stored.namespace, stored.name)))
+        return store.rest(kind.resource, namespace or None, start), store.version
+    try:
+        return store.rest(kind.resource, namespace or None, start, version), version
+    except Expired as error:
+        raise errors.continue_expired(_encoded(-1, options.continue_token)) from error
 
 
 def _token(version: int, last: Stored, namespace: str) -> str:

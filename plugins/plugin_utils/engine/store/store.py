@@ -7,17 +7,18 @@ Source of the semantics: Kubernetes apiserver pkg/storage (etcd3 and cacher): on
 """
 from __future__ import annotations
 
-import bisect
+import heapq
 import typing as t
 
 from .history import Expired, History, StoreEvent, Subscription
 from .journal import Journal, Recovered, Write
 from .sharing import Sharing
 from .stored import Object, ResourceKey, Stored, copy_json
+from .table import BY_NODE, FIRST, Key, Rest, Table, list_order
 
 __all__ = (
-    "AlreadyExists", "Expired", "NotFound", "Object", "ResourceKey", "Store", "StoreEvent", "Stored", "Subscription", "VersionConflict",
-    "copy_json", "list_order",
+    "AlreadyExists", "Expired", "NotFound", "Object", "ResourceKey", "Rest", "Store", "StoreEvent", "Stored", "Subscription", "VersionConflict",
+    "copy_json",
 )
 
 
@@ -33,17 +34,12 @@ class VersionConflict(Exception):
     """The object has another version than the writer expected."""
 
 
-def _as_prefix(namespace: str) -> str:
-    return f"{namespace}/"
-
-
-def list_order(key: tuple[str, str]) -> tuple[str, str]:
-    """Sorts (namespace, name) as lists do: by the bytes of namespace/name, so that `a-b` comes before `a`."""
-    return _as_prefix(key[0]), key[1]
-
-
 def _at_version(value: Object, version: int) -> Object:
     return {**value, "metadata": {**value["metadata"], "resourceVersion": str(version)}}
+
+
+def _place_of(stored: Stored) -> Key:
+    return list_order((stored.namespace, stored.name))
 
 
 def _stored(write: Write, value: Object) -> Stored:
@@ -60,79 +56,12 @@ def _sharing(sharing: Sharing) -> t.Callable[[t.Any], None]:
     return seen
 
 
-def _node_of(value: Object) -> str:
-    return (value.get("spec") or {}).get("nodeName") or ""
-
-
-_BY_NODE: dict[ResourceKey, t.Callable[[Object], str]] = {("", "pods"): _node_of}
-"""Resources that are asked for by node. Source: Kubernetes pkg/registry/core/pod/strategy.go (NodeNameIndexFunc)."""
-
-
-class _Table:
-    """The objects of one resource, in the order of lists."""
-
-    def __init__(self, node_of: t.Callable[[Object], str] | None = None) -> None:
-        self._objects: dict[str, dict[str, Stored]] = {}
-        self._names: dict[str, list[str]] = {}
-        self._namespaces: list[str] = []
-        self._node_of = node_of
-        self._on_node: dict[str, dict[tuple[str, str], Stored]] = {}
-        self.count = 0
-
-    def get(self, namespace: str, name: str) -> Stored | None:
-        return self._objects.get(namespace, {}).get(name)
-
-    def put(self, stored: Stored) -> None:
-        namespace, name = stored.namespace, stored.name
-        if namespace not in self._objects:
-            self._objects[namespace], self._names[namespace] = {}, []
-            bisect.insort(self._namespaces, namespace, key=_as_prefix)
-        if name not in self._objects[namespace]:
-            bisect.insort(self._names[namespace], name)
-            self.count += 1
-        elif self._node_of is not None:
-            self._leave_node(self._objects[namespace][name])
-        self._objects[namespace][name] = stored
-        if self._node_of is not None and (node := self._node_of(stored.value)):
-            self._on_node.setdefault(node, {})[namespace, name] = stored
-
-    def _leave_node(self, stored: Stored) -> None:
-        if self._node_of is not None and (node := self._node_of(stored.value)):
-            there = self._on_node[node]
-            del there[stored.namespace, stored.name]
-            if not there:
-                del self._on_node[node]
-
-    def remove(self, namespace: str, name: str) -> None:
-        self._leave_node(self._objects[namespace][name])
-        del self._objects[namespace][name]
-        names = self._names[namespace]
-        del names[bisect.bisect_left(names, name)]
-        self.count -= 1
-        if not names:
-            del self._objects[namespace], self._names[namespace]
-            del self._namespaces[bisect.bisect_left(self._namespaces, _as_prefix(namespace), key=_as_prefix)]
-
-    def items(self, namespace: str | None) -> list[Stored]:
-        if namespace is not None:
-            objects = self._objects.get(namespace, {})
-            return [objects[name] for name in self._names.get(namespace, ())]
-        return [self._objects[one][name] for one in self._namespaces for name in self._names[one]]
-
-    def on_node(self, node: str, namespace: str | None) -> list[Stored] | None:
-        """Those of one node, None if this resource is not kept by node."""
-        if self._node_of is None:
-            return None
-        found = self._on_node.get(node, {})
-        return [found[key] for key in sorted(found, key=list_order) if namespace is None or key[0] == namespace]
-
-
 class Store:
     """All objects of a cluster. Single-threaded; every write is atomic and, with a journal, written down before anybody sees it."""
 
     def __init__(self, journal: Journal | None = None) -> None:
         """Take over what the journal holds, with what happened since its last compaction. Raises journal.Damaged, OSError."""
-        self._tables: dict[ResourceKey, _Table] = {}
+        self._tables: dict[ResourceKey, Table] = {}
         self.observers: list[t.Callable[[StoreEvent], None]] = []
         """Called with every write from now on, in order, before it returns."""
         self._journal = journal
@@ -196,19 +125,24 @@ class Store:
 
     def list_at(self, resource: ResourceKey, namespace: str | None, version: int) -> t.List[Stored]:  # noqa: UP006
         """What list() returned when the store was at `version`. Raises Expired."""
-        since = self._history.after(resource, version, newest_first=True)
-        undone = [event for event in since if namespace is None or event.stored.namespace == namespace]
-        if not undone:
+        return list(self.rest(resource, namespace, version=version).items)
+
+    def rest(self, resource: ResourceKey, namespace: str | None = None, start: Key = FIRST, version: int | None = None) -> Rest:
+        """What list() returns from a place on, or returned when the store was at `version`; costs as much as is taken of it. Raises Expired."""
+        table = self._tables.get(resource)
+        before: dict[Key, Stored | None] = {}
+        for event in self._history.after(resource, version, newest_first=True) if version is not None else ():
+            if namespace is None or event.stored.namespace == namespace:
+                before[event.stored.namespace, event.stored.name] = event.previous
+        now = table.rest(namespace, start) if table is not None else Rest(0, iter(()))
+        if not before:
             # The usual next page: nothing has changed since the first.
-            return self.list(resource, namespace)
-        objects = {(stored.namespace, stored.name): stored for stored in self.list(resource, namespace)}
-        for event in undone:
-            key = (event.stored.namespace, event.stored.name)
-            if event.previous is None:
-                objects.pop(key, None)
-            else:
-                objects[key] = event.previous
-        return [objects[key] for key in sorted(objects, key=list_order)]
+            return now
+        changed = [key for key in before if list_order(key) >= list_order(start)]
+        was = sorted((stored for key in changed if (stored := before[key]) is not None), key=_place_of)
+        gone = sum(self.get(resource, *key) is not None for key in changed)
+        same = (stored for stored in now.items if (stored.namespace, stored.name) not in before)
+        return Rest(now.count - gone + len(was), heapq.merge(same, was, key=_place_of))
 
     def subscribe(self, resource: ResourceKey, namespace: str | None, since: int) -> Subscription:
         """Every change of a resource after the version `since`. Raises Expired."""
@@ -242,10 +176,10 @@ class Store:
         if self._journal is not None:
             self._journal.close()
 
-    def _table(self, resource: ResourceKey) -> _Table:
+    def _table(self, resource: ResourceKey) -> Table:
         table = self._tables.get(resource)
         if table is None:
-            table = self._tables[resource] = _Table(_BY_NODE.get(resource))
+            table = self._tables[resource] = Table(BY_NODE.get(resource))
         return table
 
     def _expected(self, resource: ResourceKey, namespace: str, name: str, expected: int | None) -> Stored:

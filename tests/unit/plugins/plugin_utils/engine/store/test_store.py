@@ -97,6 +97,20 @@ def test_list_at_is_what_a_list_was(writes: list[Write]) -> None:
             assert _content(store.list_at(resource, "a", version)) == [one for one in content if one[0] == "a"]
 
 
+@given(WRITES, st.sampled_from((None, "a", "a-b", "c")), st.tuples(st.sampled_from(("", "a", "a-b", "aa", "c")), st.sampled_from(("", "x", "xx", "z"))))
+def test_the_rest_of_a_list_begins_at_its_place(writes: list[Write], namespace: str | None, start: tuple[str, str]) -> None:
+    store = Store()
+    for write in writes:
+        _do(store, write)
+    for resource in (PODS, MAPS):
+        for version in (None, *range(store.version + 1)):
+            whole = store.list(resource, namespace) if version is None else store.list_at(resource, namespace, version)
+            wanted = [one for one in whole if (f"{one.namespace}/", one.name) >= (f"{start[0]}/", start[1])]
+            rest = store.rest(resource, namespace, start, version)
+            assert rest.count == len(wanted)
+            assert list(rest.items) == wanted
+
+
 @given(WRITES, st.integers(0, 40))
 def test_a_watch_from_any_version_rebuilds_the_list(writes: list[Write], at: int) -> None:
     store = Store()
