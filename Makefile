@@ -17,7 +17,8 @@ SPEED ?= 60
 KEEP ?=
 REHEARSE_ARGS ?=
 ENGINE_ARGS ?=
-PYTEST_ARGS ?= -n 2
+# A file's tests share its engines: they stay together, and in their order.
+PYTEST_ARGS ?= -n 2 --dist loadfile --no-loadscope-reorder
 SANITY_ARGS ?=
 BENCH ?=
 SOAK ?=

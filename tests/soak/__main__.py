@@ -21,7 +21,7 @@ from .engine_kill import run as kill_engine
 from .report import Report
 
 DEFAULT_SEED = 4_19
-QUICK_DEATHS = 5
+QUICK_DEATHS = 3
 ENGINE_KILLS = 200
 QUICK_ENGINE_KILLS = 5
 
