@@ -141,7 +141,7 @@ class Controller:
 
     def informer(self, ref: Ref, label_selector: str = "", field_selector: str = "", cluster: Cluster | None = None) -> Informer:
         """The resource as the given cluster shows it, or else as the shared informers or this controller see it."""
-        if self._shared is not None and (cluster is None or cluster is self._shared.cluster):
+        if cluster is None and self._shared is not None:
             made = self._shared.informer(ref, label_selector, field_selector)
         else:
             made = Informer(cluster or self.cluster, ref, self.clock, label_selector, field_selector)

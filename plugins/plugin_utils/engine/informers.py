@@ -190,14 +190,14 @@ class Informers:
     """Informers of one identity, one for each resource and selectors whoever asks: each object is listed and watched once."""
 
     def __init__(self, cluster: Cluster, clock: Clock) -> None:
-        self.cluster, self._clock = cluster, clock
+        self._cluster, self._clock = cluster, clock
         self._made: dict[tuple[Ref, str, str], Informer] = {}
 
     def informer(self, ref: Ref, label_selector: str = "", field_selector: str = "") -> Informer:
         """The informer of the resource; whoever uses it starts it."""
         key = (ref, label_selector, field_selector)
         if key not in self._made:
-            self._made[key] = Informer(self.cluster, ref, self._clock, label_selector, field_selector)
+            self._made[key] = Informer(self._cluster, ref, self._clock, label_selector, field_selector)
         return self._made[key]
 
     async def stop(self) -> None:
