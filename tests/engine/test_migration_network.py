@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import itertools
+import time
 import typing as t
 from collections.abc import Callable, Iterator
 
@@ -65,6 +66,18 @@ def test_a_network_that_comes_late_and_goes_again(api: Api) -> None:
     the_first_node_waits_and_no_other_changes(api)
     the_others_follow_one_after_the_other(api)
     back_to_the_network_of_pods(api)
+
+
+@pytest.mark.parametrize("after", [0.0, 0.005, 0.01, 0.015, 0.02, 0.03, 0.05])
+def test_a_network_that_is_taken_back_while_it_is_brought_about(api: Api, after: float) -> None:
+    """Whatever virt-operator was at (the pause is real time), it ends with what is asked for last, and says that it is done."""
+    ask_for(api, "never-there")
+    eventually(lambda: condition(api.get(KUBEVIRT), "Progressing").get("status") == "True")
+    time.sleep(after)
+    ask_for(api, None)
+    eventually(lambda: settled(api, "") and "network" not in api.get(KUBEVIRT)["spec"]["configuration"]["migrations"], 20)
+    assert ANNOTATION not in api.get(HANDLER)["spec"]["template"]["metadata"]["annotations"]
+    assert [condition(api.get(KUBEVIRT), kind)["status"] for kind in ("Available", "Progressing", "Degraded")] == ["True", "False", "False"]
 
 
 def the_first_node_waits_and_no_other_changes(api: Api) -> None:

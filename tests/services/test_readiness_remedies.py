@@ -500,7 +500,7 @@ def will_not_converge(lab: Site) -> Case:
 BACK_AGAIN = ("migrate_rights_held", "migration_network_shared")
 """The lab's own, which it has again when it is put back."""
 AT_THE_END = ("update_in_progress",)
-OF_ITS_OWN = ("migration_stuck", "not_upgradeable", "update_waiting")
+OF_ITS_OWN = ("migration_stuck", "update_waiting")
 
 
 @pytest.fixture(scope="module")

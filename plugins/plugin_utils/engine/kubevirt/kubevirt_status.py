@@ -20,7 +20,13 @@ def is_current(kubevirt: Object, version: str) -> bool:
     status, identifier = kubevirt.get("status") or {}, _identifier(kubevirt, version)
     wanted = {"KubeVirtVersion": version, "DeploymentID": identifier}
     same = all(status.get(f"{moment}{name}") == value for moment in ("observed", "target") for name, value in wanted.items())
-    return same and status.get("phase") == "Deployed"
+    return same and status.get("phase") == "Deployed" and _is_settled(status)
+
+
+def _is_settled(status: Object) -> bool:
+    """Whether the last pass was carried through: one that was begun for something else leaves the conditions of an update."""
+    said = {entry["type"]: entry["status"] for entry in status.get("conditions") or ()}
+    return all(said.get(kind) == value for kind, value in (("Available", "True"), ("Progressing", "False"), ("Degraded", "False")))
 
 
 def _identifier(kubevirt: Object, version: str) -> str:

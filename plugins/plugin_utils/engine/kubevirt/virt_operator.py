@@ -40,6 +40,7 @@ _WEBHOOKS = {
     "APIService": Ref("apiregistration.k8s.io", "v1", "apiservices"),
 }
 _MANAGED = f"{install_strategy.MANAGED_BY} in (virt-operator,kubevirt-operator)"
+_COUNT = "outdatedVirtualMachineInstanceWorkloads"
 _AFTER_DELETE, _AFTER_CHANGE = 2.0, 4.0
 _LEADER, _STRATEGY_JOB, _STRATEGY_DUMPED = 4.7, 4.8, 3.9
 _BEFORE_DEFINITIONS, _BEFORE_ROLL_OUT, _POLL = 1.9, 0.8, 0.5
@@ -189,10 +190,15 @@ class VirtOperator(Controller):
             await self._apply(_WEBHOOKS[webhook["kind"]], webhook)
 
     async def _status(self, kubevirt: Object, status: Object) -> Object:
+        """The object that the pass is for, with its new status: what is asked for meanwhile is the next pass's."""
         current = await self.cluster.get(KUBEVIRTS, kubevirt["metadata"]["name"], self._namespace)
-        if current.get("status") == status:
-            return current
-        return await self.cluster.update(KUBEVIRTS, {**current, "status": status}, "status")
+        counted = (current.get("status") or {}).get(_COUNT)
+        if counted is not None:
+            # virt-controller's own field, counted anew since the pass began.
+            status = {**status, _COUNT: counted}
+        if current.get("status") != status:
+            await self.cluster.update(KUBEVIRTS, {**current, "status": status}, "status")
+        return {**kubevirt, "status": status}
 
     async def _dump_strategy(self, plan: InstallStrategy) -> None:
         """The job that has the new version write down what it installs."""

@@ -65,6 +65,15 @@ def test_an_update_is_available_progressing_and_degraded_and_stays_deployed() ->
     assert kubevirt_status.is_current(at(after), NEW)
 
 
+def test_what_is_wanted_again_while_another_is_brought_about_is_not_current_before_it_is_done() -> None:
+    """Observed and target are the same again, but the pass that was begun has left the conditions of an update."""
+    during = kubevirt_status.updating(at(kubevirt_status.ready(BARE, OLD, FIRST)), OLD, LATER)
+    assert during["observedDeploymentID"] == during["targetDeploymentID"]
+    assert not kubevirt_status.is_current(at(during), OLD)
+    assert not kubevirt_status.is_current(at(kubevirt_status.failing(at(during), OLD, "no such right", LAST)), OLD)
+    assert kubevirt_status.is_current(at(kubevirt_status.ready(at(during), OLD, LAST)), OLD)
+
+
 def test_what_can_not_be_deployed_is_said_and_taken_back() -> None:
     during = kubevirt_status.updating(at(kubevirt_status.ready(BARE, OLD, FIRST)), NEW, LATER)
     assert not kubevirt_status.is_failing(at(during))
