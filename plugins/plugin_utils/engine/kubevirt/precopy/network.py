@@ -7,13 +7,17 @@ Fluid and event-driven: shares change only when a copy begins, ends, or wants an
 """
 from __future__ import annotations
 
+import dataclasses
+import itertools
 import math
 import typing as t
 
+from ...agenda import Agenda
 from .copying import Copy
 from .fixed import FixedCopy
 
 Link = str
+Name = t.TypeVar("Name", bound=t.Hashable)
 _SAME = 1e-9
 
 
@@ -24,7 +28,7 @@ class Flow(t.NamedTuple):
     links: tuple[Link, ...]
 
 
-def max_min_shares(flows: t.Mapping[str, Flow], capacity: t.Callable[[Link], float]) -> dict[str, float]:
+def max_min_shares(flows: t.Mapping[Name, Flow], capacity: t.Callable[[Link], float]) -> dict[Name, float]:
     """MiB/s for each: nobody gets more while another with less could have it; nobody gets more than wanted."""
     shares = {name: 0.0 for name, flow in flows.items() if flow.demand <= 0.0}
     open_flows = {name: flow for name, flow in flows.items() if flow.demand > 0.0}
@@ -48,44 +52,66 @@ def max_min_shares(flows: t.Mapping[str, Flow], capacity: t.Callable[[Link], flo
     return shares
 
 
-class _Member(t.NamedTuple):
+Observer = t.Callable[[float], None]
+"""Told of the moment that a copy is brought to, before it is: what it went through until then can't be seen later."""
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class _Member:
+    number: int
+    """In the order in which they came."""
     copy: Copy | FixedCopy
     links: tuple[Link, ...]
+    observer: Observer | None
 
 
-class Network:
-    """Copies under way, by name. All of them are at `now`."""
+class Network(t.Generic[Name]):
+    """Copies under way, by name. It is at `now`; a copy is brought there only when its speed changes or somebody asks for it."""
 
     def __init__(self, capacity: t.Callable[[Link], float], now: float = 0.0) -> None:
         self.now = now
         self._capacity = capacity
-        self._members: dict[str, _Member] = {}
-        self._on_link: dict[Link, set[str]] = {}
-        self._forecast: dict[str, tuple[float, float]] = {}
+        self._members: dict[Name, _Member] = {}
+        self._on_link: dict[Link, set[Name]] = {}
+        self._numbers = itertools.count()
+        self._forecasts: Agenda[Name] = Agenda()
+        """When each ends or wants another speed, or from when on that has to be looked at again."""
+        self._not_after: set[Name] = set()
+        """Those of which no more is known than that it does so not before."""
+        self._unforeseen: dict[Name, None] = {}
+        self._ended: list[Name] = []
 
     def __len__(self) -> int:
         return len(self._members)
 
-    def get(self, name: str) -> Copy | FixedCopy | None:
+    def get(self, name: Name) -> Copy | FixedCopy | None:
+        """The copy as it is now."""
         member = self._members.get(name)
-        return member.copy if member is not None else None
+        if member is None:
+            return None
+        self._bring(member, self.now)
+        return member.copy
 
-    def add(self, name: str, copy: Copy | FixedCopy, links: t.Iterable[Link], now: float) -> None:
+    def add(self, name: Name, copy: Copy | FixedCopy, links: t.Iterable[Link], now: float, observer: Observer | None = None) -> None:
         """A copy begins."""
         self.advance(now)
-        made = self._members[name] = _Member(copy, tuple(links))
+        made = self._members[name] = _Member(next(self._numbers), copy, tuple(links), observer)
         for link in made.links:
             self._on_link.setdefault(link, set()).add(name)
+        self._unforeseen[name] = None
         self._share(now, (name,))
 
-    def remove(self, name: str, now: float) -> None:
+    def remove(self, name: Name, now: float) -> None:
         """A copy has ended, or has lost its links."""
         self.advance(now)
         member = self._members.pop(name, None)
         if member is None:
             return
-        self._forecast.pop(name, None)
-        left: set[str] = set()
+        self._bring(member, now)
+        self._unforeseen.pop(name, None)
+        self._not_after.discard(name)
+        self._forecasts.drop(name)
+        left: set[Name] = set()
         for link in member.links:
             others = self._on_link[link]
             others.discard(name)
@@ -95,11 +121,13 @@ class Network:
                 del self._on_link[link]
         self._share(now, left)
 
-    def change(self, name: str, now: float, function: t.Callable[[Copy | FixedCopy], t.Any]) -> t.Any:
+    def change(self, name: Name, now: float, function: t.Callable[[Copy | FixedCopy], t.Any]) -> t.Any:
         """Do something to one copy at that moment: pause its guest, cancel it, switch it to post-copy. Returns what that returns."""
         self.advance(now)
-        result = function(self._members[name].copy)
-        self._forecast.pop(name, None)
+        member = self._members[name]
+        self._bring(member, now)
+        result = function(member.copy)
+        self._unforeseen[name] = None
         self._share(now, (name,))
         return result
 
@@ -109,35 +137,57 @@ class Network:
         self._share(now, self._members)
 
     def advance(self, until: float) -> None:
-        """Bring all copies to that moment."""
-        while self._members:
-            change = self.next_change(until)
-            if change > until:
-                break
-            for member in self._members.values():
-                member.copy.advance(change)
-            changed = [name for name, entry in self._forecast.items() if entry[0] <= change]
+        """Go on to that moment."""
+        while (change := self.next_change(until)) <= until:
+            due = self._forecasts.take(change)
+            changed = [name for name in due if name not in self._not_after]
+            self._unforeseen.update(dict.fromkeys(due))
+            self._not_after.difference_update(due)
             for name in changed:
-                del self._forecast[name]
+                self._bring(self._members[name], change)
             self.now = max(self.now, change)
+            self._ended += [name for name in changed if self._members[name].copy.phase.final]
             self._share(change, changed)
-        for member in self._members.values():
-            member.copy.advance(until)
         self.now = max(self.now, until)
+
+    def ended(self) -> list[Name]:
+        """Those of which all memory is over since this was asked last, in that order; each is to be removed."""
+        ended, self._ended = self._ended, []
+        return [name for name in ended if name in self._members]
+
+    def any_ended(self) -> bool:
+        """Whether ended() has something to tell."""
+        return bool(self._ended)
 
     def next_change(self, horizon: float) -> float:
         """When a copy ends or wants another speed next, if that is not after the horizon; else infinity."""
-        earliest = math.inf
-        for name, member in self._members.items():
-            known = self._forecast.get(name)
-            # A forecast holds until the share changes; one that saw nothing holds as far as it looked.
-            if known is None or (known[0] == math.inf and known[1] < horizon):
-                known = (member.copy.clone().advance_to_change(horizon), horizon)
-                self._forecast[name] = known
-            earliest = min(earliest, known[0])
-        return earliest
+        for name in self._unforeseen:
+            self._foresee(name, horizon)
+        self._unforeseen.clear()
+        while True:
+            moment, first = self._forecasts.first()
+            if first is None or moment > horizon:
+                return math.inf
+            if first not in self._not_after:
+                return moment
+            self._foresee(first, horizon)
 
-    def _together(self, names: t.Collection[str]) -> list[str]:
+    def _foresee(self, name: Name, horizon: float) -> None:
+        change = self._members[name].copy.clone().advance_to_change(horizon)
+        if change < math.inf:
+            self._not_after.discard(name)
+            self._forecasts.set(name, change)
+        else:
+            self._not_after.add(name)
+            self._forecasts.set(name, math.nextafter(horizon, math.inf))
+
+    @staticmethod
+    def _bring(member: _Member, moment: float) -> None:
+        if member.observer is not None:
+            member.observer(moment)
+        member.copy.advance(moment)
+
+    def _together(self, names: t.Collection[Name]) -> list[Name]:
         """These copies and all that share a link with one of them, or with one that does: nobody else's share hangs on theirs."""
         found, to_look_at = set(names), [*names]
         while to_look_at:
@@ -146,14 +196,16 @@ class Network:
                 found |= others
                 to_look_at += others
         # In the order in which they came: the same whatever a set makes of it.
-        return [name for name in self._members if name in found]
+        return sorted(found, key=lambda name: self._members[name].number)
 
-    def _share(self, now: float, changed: t.Collection[str]) -> None:
+    def _share(self, now: float, changed: t.Collection[Name]) -> None:
         flows = {name: Flow(self._members[name].copy.demand, self._members[name].links) for name in self._together(changed)}
         for name, share in max_min_shares(flows, self._capacity).items():
-            copy, flow = self._members[name].copy, flows[name]
+            member, flow = self._members[name], flows[name]
             if flow.demand <= 0.0:
                 # One that sends nothing now, such as while it looks at zeros, still reckons with the link that it has.
-                share = min([copy.share, *(self._capacity(link) for link in flow.links)])
-            if copy.set_share(share, now):
-                self._forecast.pop(name, None)
+                share = min([member.copy.share, *(self._capacity(link) for link in flow.links)])
+            if share != member.copy.share:
+                self._bring(member, now)
+                if member.copy.set_share(share, now):
+                    self._unforeseen[name] = None

@@ -115,6 +115,14 @@ class Monitor:
             return Abort(f"Live migration is not completed after {self._acceptable} seconds and has been aborted")
         return None
 
+    def look_on(self, until: float, remaining: t.Callable[[float], float]) -> None:
+        """Take the looks up to that moment that can't lead to anything yet."""
+        first = self.earliest()
+        while (moment := self.next_look()) <= until + _EARLY:
+            if moment >= first - _EARLY and moment >= (first := self.earliest()) - _EARLY:
+                return
+            self.look(moment, remaining(moment))
+
     def watch(self, until: float, remaining: t.Callable[[float], float]) -> tuple[float, Mode | Abort] | None:
         """Take all looks up to that moment; the first that leads to something, and when it was."""
         while self.next_look() <= until + _EARLY:

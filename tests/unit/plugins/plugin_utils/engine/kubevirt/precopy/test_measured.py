@@ -71,7 +71,7 @@ def test_what_was_measured_on_a_shared_link() -> None:
     errors = []
     for row in (row for row in ROWS if _link(row)):
         request = command.read(json.dumps(_request(row)))
-        network = Network({"link": _link(row)}.__getitem__)
+        network: Network[str] = Network({"link": _link(row)}.__getitem__)
         copies = [Copy(request.guest, request.settings) for dummy in range(int(row["conc"]))]
         for number, copy in enumerate(copies):
             network.add(str(number), copy, ("link",), 0.0)

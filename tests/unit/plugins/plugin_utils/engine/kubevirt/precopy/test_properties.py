@@ -100,7 +100,7 @@ def test_shares_are_max_min_fair(flows: dict[str, Flow], capacity: dict[str, flo
 def test_a_network_in_pieces_as_at_once(begun: list[tuple[Guest, Settings, float, tuple[str, str]]], stops: list[float]) -> None:
     ends = []
     for dummy_run, looks in ((0, []), (1, stops)):
-        network = Network(lambda dummy: 100.0)
+        network: Network[str] = Network(lambda dummy: 100.0)
         copies = []
         looks = [*looks]
         for number, (guest, channel, moment, links) in enumerate(sorted(begun, key=lambda entry: entry[2])):
@@ -111,6 +111,7 @@ def test_a_network_in_pieces_as_at_once(begun: list[tuple[Guest, Settings, float
         for moment in looks:
             network.advance(max(moment, network.now))
         network.advance(150)
+        assert [network.get(str(number)) for number in range(len(copies))] == copies
         ends.append([_state(copy)[:2] + _state(copy)[5:] for copy in copies])
     assert ends[0] == ends[1]
 
@@ -119,7 +120,7 @@ def test_a_network_in_pieces_as_at_once(begun: list[tuple[Guest, Settings, float
 @given(st.lists(st.tuples(guests, channels, st.floats(0, 30), st.sampled_from([("a", "x"), ("a", "y"), ("b", "x"), ("c", "z")]), st.booleans()), max_size=8))
 def test_shares_are_those_of_all_together(begun: list[tuple[Guest, Settings, float, tuple[str, str], bool]]) -> None:
     """Only those are shared out anew whose links are touched: it comes to the same."""
-    network = Network(lambda dummy: 100.0)
+    network: Network[str] = Network(lambda dummy: 100.0)
     there: dict[str, tuple[Copy, tuple[str, str]]] = {}
     for number, (guest, channel, moment, links, leaves) in enumerate(sorted(begun, key=lambda entry: entry[2])):
         copy = Copy(guest, channel, moment)
@@ -139,7 +140,7 @@ def test_shares_are_those_of_all_together(begun: list[tuple[Guest, Settings, flo
 def test_a_narrow_link_does_what_a_slow_sender_does(guest: Guest, speed: float) -> None:
     alone = Copy(guest, Settings(raw=speed))
     alone.advance(120)
-    network = Network(lambda _link: speed)
+    network: Network[str] = Network(lambda _link: speed)
     network.add("one", Copy(guest, Settings(raw=650.0)), ("link",), 0.0)
     network.advance(120)
     shared = network.get("one")

@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import math
+import random
 import typing as t
 
 import pytest
@@ -127,6 +128,38 @@ def test_looking_in_between_changes_nothing() -> None:
         return told
 
     assert seen(1000.0) == seen(0.77)
+
+
+@pytest.mark.parametrize("seed", [1, 2, 3, 18, 27, 96])
+def test_those_that_come_and_go_in_between_change_nothing(seed: int) -> None:
+    """Whether all is looked at all the time, or only when something is to be told."""
+
+    def seen(step: float) -> list[t.Any]:
+        chance = random.Random(seed)
+        transfers, told, now = Transfers(lambda dummy: 600.0), [], 0.0
+        for number in range(30):
+            moment = number * 1.7
+            while (due := min(now + step, *transfers.next_event(now))) < moment:
+                now = due
+                told += [(key, round(now, 3), transfers.get(key).outcome) for key in transfers.run(now)]  # type: ignore[union-attr]
+            now = moment
+            guest = Guest(2048, chance.choice([100, 500, 1500]), 400, chance.choice([0, 100, 600]))
+            copy = Copy(guest, Settings(bandwidth=chance.choice([0, 64, 200])), now)
+            nodes = chance.choice([("a", "b"), ("a", "c"), ("d", "b"), ("e", "f")])
+            transfers.begin(("shop", str(number)), str(number), nodes, copy, Limits(chance.choice([0, 30]), 10), now)
+            if number % 5 == 4:
+                transfers.drop(("shop", str(number - 3)), now)
+        return told
+
+    assert seen(1000.0) == seen(0.037)
+
+
+def test_one_that_is_over_before_anybody_looks_is_told() -> None:
+    transfers = _begun(FixedCopy(1024, 3, 10.0))
+    transfers.begin(("shop", "vm-2"), "uid2", ("a", "c"), FixedCopy(1024, 30, 13.5), NONE, 13.5)
+    assert transfers.next_event(13.5) == (13.5, math.inf)
+    assert transfers.run(13.5) == [KEY]
+    assert transfers.next_event(13.5) == (43.5, math.inf)
 
 
 def test_an_end_from_outside() -> None:
