@@ -3,7 +3,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Structural schemas of custom resources: pruning, defaulting, and validation in the real server's words.
 
-Rules in CEL (x-kubernetes-validations) are not evaluated.
+Rules in CEL (x-kubernetes-validations) are not evaluated. `known` is what is stored in the place of a value: what is the very same there
+was pruned, defaulted and found right when it was written, and is left alone.
 Source: Kubernetes apiextensions-apiserver pkg/apiserver/schema/{pruning,defaulting}, pkg/apiserver/validation/validation.go;
 kube-openapi pkg/validation.
 """
@@ -24,21 +25,28 @@ _UNCHECKED = "some validation rules were not checked because the object was inva
 _BLOCKING = {"FieldValueNotSupported", "FieldValueRequired", "FieldValueTooLong", "FieldValueTooMany", "FieldValueTypeInvalid"}
 
 
-def prune(schema: Schema, obj: dict[str, t.Any]) -> tuple[dict[str, t.Any], list[str]]:
+def prune(schema: Schema, obj: dict[str, t.Any], known: t.Any = None) -> tuple[dict[str, t.Any], list[str]]:
     """The object without the fields its schema does not know, and their paths, sorted."""
     unknown: list[str] = []
-    pruned = _prune(schema, obj, "", unknown, keep=_TYPE_META)
+    pruned = _prune(schema, obj, "", unknown, known, keep=_TYPE_META)
     return pruned, sorted(unknown)
 
 
-def _prune(schema: Schema, value: t.Any, path: str, unknown: list[str], keep: t.Collection[str] = ()) -> t.Any:
+def _at(known: t.Any, place: str | int) -> t.Any:
+    """What is stored at a place below; None for nothing."""
+    if isinstance(place, str):
+        return known.get(place) if isinstance(known, dict) else None
+    return known[place] if isinstance(known, list) and place < len(known) else None
+
+
+def _prune(schema: Schema, value: t.Any, path: str, unknown: list[str], known: t.Any, keep: t.Collection[str] = ()) -> t.Any:
+    if value is known or not isinstance(value, (dict, list)):
+        return value
     if isinstance(value, list):
         items = schema.get("items")
         if not isinstance(items, dict):
             return value
-        return [_prune(items, item, f"{path}[{index}]", unknown) for index, item in enumerate(value)]
-    if not isinstance(value, dict):
-        return value
+        return [_prune(items, item, f"{path}[{index}]", unknown, _at(known, index)) for index, item in enumerate(value)]
     preserve = schema.get("x-kubernetes-preserve-unknown-fields", False)
     if schema.get("x-kubernetes-embedded-resource"):
         keep = _TYPE_META
@@ -49,9 +57,9 @@ def _prune(schema: Schema, value: t.Any, path: str, unknown: list[str], keep: t.
         if key in keep and (key not in properties or key == "metadata"):
             made[key] = item
         elif key in properties:
-            made[key] = _prune(properties[key], item, below, unknown)
+            made[key] = _prune(properties[key], item, below, unknown, _at(known, key))
         elif isinstance(additional, dict):
-            made[key] = _prune(additional, item, below, unknown)
+            made[key] = _prune(additional, item, below, unknown, _at(known, key))
         elif preserve or additional is True:
             made[key] = item
         else:
@@ -59,8 +67,10 @@ def _prune(schema: Schema, value: t.Any, path: str, unknown: list[str], keep: t.
     return made
 
 
-def set_defaults(schema: Schema, value: t.Any) -> None:
+def set_defaults(schema: Schema, value: t.Any, known: t.Any = None) -> None:
     """Fill in defaults, in place; a null that the schema does not allow is as if it were not there."""
+    if value is known or not isinstance(value, (dict, list)):
+        return
     if isinstance(value, dict):
         properties = schema.get("properties") or {}
         for key, below in properties.items():
@@ -69,33 +79,22 @@ def set_defaults(schema: Schema, value: t.Any) -> None:
             if key not in value and "default" in below:
                 value[key] = copy.deepcopy(below["default"])
             if key in value:
-                set_defaults(below, value[key])
+                set_defaults(below, value[key], _at(known, key))
         additional = schema.get("additionalProperties")
         if isinstance(additional, dict):
             for key, item in value.items():
                 if key not in properties:
-                    set_defaults(additional, item)
-    elif isinstance(value, list) and isinstance(schema.get("items"), dict):
-        for item in value:
-            set_defaults(schema["items"], item)
+                    set_defaults(additional, item, _at(known, key))
+    elif isinstance(schema.get("items"), dict):
+        for index, item in enumerate(value):
+            set_defaults(schema["items"], item, _at(known, index))
 
 
-def without(schema: Schema, keys: t.Collection[str]) -> Schema:
-    """The schema of an object of which some parts are not looked at."""
-    if not keys:
-        return schema
-    properties = {key: value for key, value in (schema.get("properties") or {}).items() if key not in keys}
-    made = {**schema, "properties": properties}
-    if "required" in schema:
-        made["required"] = [key for key in schema["required"] if key not in keys]
-    return made
-
-
-def validate(schema: Schema, obj: dict[str, t.Any]) -> list[Cause]:
+def validate(schema: Schema, obj: dict[str, t.Any], known: t.Any = None) -> list[Cause]:
     """Everything that is wrong with a custom resource, but for its metadata."""
     properties = {key: value for key, value in (schema.get("properties") or {}).items() if key not in _TYPE_META}
-    causes = list(_validate({**schema, "properties": properties}, obj, ""))
-    causes += _list_causes(schema, obj, "")
+    causes = list(_validate({**schema, "properties": properties}, obj, "", known))
+    causes += _list_causes(schema, obj, "", known)
     if any(cause.reason in _BLOCKING for cause in causes) and _has_rules(schema):
         causes.append(Cause("FieldValueInvalid", f"Invalid value: null: {_UNCHECKED}", "<nil>"))
     return causes
@@ -128,7 +127,9 @@ def _has_type(value: t.Any, wanted: str) -> bool:
     return name == wanted or (wanted == "integer" and name == "number" and abs(value) < 2**53 and float(value).is_integer())
 
 
-def _validate(schema: Schema, value: t.Any, path: str) -> t.Iterator[Cause]:
+def _validate(schema: Schema, value: t.Any, path: str, known: t.Any = None) -> t.Iterator[Cause]:
+    if value is known and isinstance(value, (dict, list)):
+        return
     where = f"{path} in body" if path else "in body"
     field = path or "<nil>"
     if value is None and schema.get("nullable"):
@@ -149,11 +150,11 @@ def _validate(schema: Schema, value: t.Any, path: str) -> t.Iterator[Cause]:
             # Source: kube-openapi pkg/validation/validate/values.go (IsValueValidAgainstRange); an error of no field.
             yield Cause("FieldValueInvalid", f'Invalid value: "": Checked value must be of type integer with format int32 in {path}', "<nil>")
     elif isinstance(value, list):
-        yield from _array(schema, value, path, where, field)
+        yield from _array(schema, value, path, where, field, known)
     if schema.get("enum") and value not in schema["enum"]:
         yield unsupported_value(field, value, [item if isinstance(item, str) else json.dumps(item) for item in schema["enum"]])
     if isinstance(value, dict):
-        yield from _object(schema, value, path, where, field)
+        yield from _object(schema, value, path, where, field, known)
 
 
 def _combinations(schema: Schema, value: t.Any, path: str, where: str, field: str) -> t.Iterator[Cause]:
@@ -217,17 +218,17 @@ def _number(schema: Schema, value: float, where: str, field: str) -> t.Iterator[
             yield invalid_value(field, value, f"{where} should be greater than {'' if strict else 'or equal to '}{limit}")
 
 
-def _array(schema: Schema, value: list[t.Any], path: str, where: str, field: str) -> t.Iterator[Cause]:
+def _array(schema: Schema, value: list[t.Any], path: str, where: str, field: str, known: t.Any) -> t.Iterator[Cause]:
     if isinstance(schema.get("items"), dict):
         for index, item in enumerate(value):
-            yield from _validate(schema["items"], item, f"{path}[{index}]")
+            yield from _validate(schema["items"], item, f"{path}[{index}]", _at(known, index))
     if "minItems" in schema and len(value) < schema["minItems"]:
         yield invalid_value(field, len(value), f"{where} should have at least {schema['minItems']} items")
     if "maxItems" in schema and len(value) > schema["maxItems"]:
         yield Cause("FieldValueTooMany", f"Too many: {len(value)}: must have at most {schema['maxItems']} items", field)
 
 
-def _object(schema: Schema, value: dict[str, t.Any], path: str, where: str, field: str) -> t.Iterator[Cause]:
+def _object(schema: Schema, value: dict[str, t.Any], path: str, where: str, field: str, known: t.Any) -> t.Iterator[Cause]:
     if "minProperties" in schema and len(value) < schema["minProperties"]:
         yield invalid_value(field, len(value), f"{where} should have at least {schema['minProperties']} properties")
     if "maxProperties" in schema and len(value) > schema["maxProperties"]:
@@ -239,14 +240,16 @@ def _object(schema: Schema, value: dict[str, t.Any], path: str, where: str, fiel
     properties, additional = schema.get("properties") or {}, schema.get("additionalProperties")
     for key, item in value.items():
         if key in properties:
-            yield from _validate(properties[key], item, below + key)
+            yield from _validate(properties[key], item, below + key, _at(known, key))
         elif isinstance(additional, dict):
-            yield from _validate(additional, item, below + key)
+            yield from _validate(additional, item, below + key, _at(known, key))
 
 
-def _list_causes(schema: Schema, value: t.Any, path: str) -> list[Cause]:
+def _list_causes(schema: Schema, value: t.Any, path: str, known: t.Any) -> list[Cause]:
     """Duplicates in lists that are sets or have keys."""
     causes: list[Cause] = []
+    if value is known:
+        return causes
     if isinstance(value, list) and isinstance(schema.get("items"), dict):
         keys = schema.get("x-kubernetes-list-map-keys")
         checked = keys if schema.get("x-kubernetes-list-type") == "map" else None
@@ -258,11 +261,11 @@ def _list_causes(schema: Schema, value: t.Any, path: str) -> list[Cause]:
                 if text in seen:
                     causes.append(Cause("FieldValueDuplicate", f"Duplicate value: {text}", f"{path}[{index}]"))
                 seen.add(text)
-            causes += _list_causes(schema["items"], item, f"{path}[{index}]")
+            causes += _list_causes(schema["items"], item, f"{path}[{index}]", _at(known, index))
     elif isinstance(value, dict):
         properties, additional = schema.get("properties") or {}, schema.get("additionalProperties")
         for key, item in value.items():
             below = properties.get(key) or (additional if isinstance(additional, dict) else None)
             if below and isinstance(item, (dict, list)):
-                causes += _list_causes(below, item, f"{path}.{key}" if path else key)
+                causes += _list_causes(below, item, f"{path}.{key}" if path else key, _at(known, key))
     return causes

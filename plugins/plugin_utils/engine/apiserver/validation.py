@@ -36,43 +36,39 @@ def prepare(
     faults are reported in another way. Parts that are those of `known`, an object that is stored, are what they were then.
     Raises StatusError 400 (422 for patches) for wrong types and, with field validation Strict, for unknown and duplicate fields.
     """
-    kept = same_parts(obj, known)
     try:
-        read, unknown = _read(kind, {key: value for key, value in obj.items() if key not in kept}, (known or {}).get("metadata"))
+        read, unknown = _read(kind, obj, known)
     except DecodeError as error:
         raise _undecodable(kind, obj, str(error), patched) from error
     found = [f'duplicate field "{path}"' for path in duplicates] + [f'unknown field "{path}"' for path in unknown]
     if found and field_validation == "Strict":
         raise _undecodable(kind, obj, "strict decoding error: " + ", ".join(found), patched)
     if kind.custom and kind.schema is not None:
-        schema.set_defaults(schema.without(kind.schema, kept), read)
-    if kept:
-        read = {key: obj[key] if key in kept else read[key] for key in [*obj, *(key for key in read if key not in obj)] if key in kept or key in read}
-    if not kind.custom and kind.type_name and "spec" not in kept:
+        schema.set_defaults(kind.schema, read, known)
+    elif kind.type_name and not _same(obj, known, "spec"):
         set_defaults(kind.type_name, read)
     return read, found if field_validation != "Ignore" else []
 
 
-def same_parts(obj: Object, known: Object | None) -> frozenset[str]:
-    """Keys of whole parts, such as spec, that are the very same in both objects; never the metadata."""
-    if known is None:
-        return frozenset()
-    return frozenset(key for key, value in obj.items() if isinstance(value, dict) and key != "metadata" and value is known.get(key))
+def _same(obj: Object, known: Object | None, key: str) -> bool:
+    """Whether a whole part, such as spec, is the very same in both objects."""
+    return known is not None and isinstance(obj.get(key), dict) and obj[key] is known.get(key)
 
 
-def _read(kind: Kind, obj: Object, known_metadata: Object | None) -> tuple[Object, list[str]]:
+def _read(kind: Kind, obj: Object, known: Object | None) -> tuple[Object, list[str]]:
+    if not kind.custom and not kind.type_name:
+        return obj, []
     made, unknown = dict(obj), list[str]()
     if "metadata" in made:
-        made["metadata"], unknown = read_metadata(made["metadata"], known_metadata)
-    if not kind.custom:
-        if not kind.type_name:
-            return obj, []
-        read, dropped = read_object(kind.type_name, {key: value for key, value in made.items() if key != "metadata"})
-        return {key: made[key] if key == "metadata" else read[key] for key in made if key in read or key == "metadata"}, unknown + dropped
-    if kind.schema is None:
+        made["metadata"], unknown = read_metadata(made["metadata"], (known or {}).get("metadata"))
+    if kind.custom and kind.schema is None:
         return made, unknown
-    pruned, dropped = schema.prune(kind.schema, made)
-    return pruned, sorted(unknown + dropped)
+    if kind.custom:
+        pruned, dropped = schema.prune(kind.schema or {}, made, known)
+        return pruned, sorted(unknown + dropped)
+    kept = {key: value for key, value in made.items() if key == "metadata" or _same(obj, known, key)}
+    read, dropped = read_object(kind.type_name, {key: value for key, value in made.items() if key not in kept})
+    return {key: kept[key] if key in kept else read[key] for key in made if key in read or key in kept}, unknown + dropped
 
 
 def _undecodable(kind: Kind, obj: Object, problem: str, patched: bool) -> StatusError:
@@ -91,18 +87,16 @@ def validate_create(kind: Kind, obj: Object) -> list[Cause]:
 def validate_update(kind: Kind, obj: Object, old: Object) -> list[Cause]:
     """Everything that is wrong with an object that takes the place of an old one. Parts that are the same were right before."""
     causes = _metadata_causes(kind, obj.get("metadata") or {}, old.get("metadata") or {})
-    causes += _body_causes(kind, obj, same_parts(obj, old))
+    causes += _body_causes(kind, obj, old)
     if not kind.custom:
         causes += kind_validation.update_causes(kind, obj, old)
     return causes
 
 
-def _body_causes(kind: Kind, obj: Object, kept: frozenset[str] = frozenset()) -> list[Cause]:
+def _body_causes(kind: Kind, obj: Object, old: Object | None = None) -> list[Cause]:
     if not kind.custom:
-        return [] if "spec" in kept else kind_validation.causes(kind, obj)
-    if kind.schema is None:
-        return []
-    return schema.validate(schema.without(kind.schema, kept), {key: value for key, value in obj.items() if key not in kept} if kept else obj)
+        return [] if _same(obj, old, "spec") else kind_validation.causes(kind, obj)
+    return schema.validate(kind.schema, obj, old) if kind.schema is not None else []
 
 
 def _metadata_causes(kind: Kind, metadata: Object, old: Object | None = None) -> list[Cause]:

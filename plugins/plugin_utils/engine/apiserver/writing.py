@@ -14,7 +14,7 @@ import uuid
 from .. import errors
 from ..clock import Clock
 from ..kinds import Kind
-from ..store.store import AlreadyExists, Store, Stored, copy_json
+from ..store.store import AlreadyExists, Store, Stored, copy_changed, copy_json
 from . import escalation
 from .admission import Admission, AdmissionRequest, random_suffix
 from .apply import apply
@@ -27,7 +27,7 @@ from .options import WriteOptions
 from .patches import apply_patch
 from .resources import Call, Object, Result, canonical, object_in
 from .strategies import prepare_for_create, prepare_for_update, reset_for_create
-from .validation import prepare, same_parts, validate_create, validate_update
+from .validation import prepare, validate_create, validate_update
 
 _GENERATED_BASE = 58
 _GENERATED_TRIES = 8
@@ -298,19 +298,21 @@ def _own(value: t.Any, known: Object | None = None) -> t.Any:
     try:
         if known is None or not isinstance(value, dict):
             return copy_json(value)
-        kept = same_parts(value, known)
-        held, metadata = known["metadata"], value.get("metadata")
-        made: Object = {}
-        for key, member in value.items():
-            if key in kept:
-                made[key] = member
-            elif key == "metadata" and isinstance(metadata, dict):
-                made[key] = {name: part if part is held.get(name) else copy_json(part) for name, part in metadata.items()}
-            else:
-                made[key] = copy_json(member)
-        return made
+        return {key: _own_part(key, part, known.get(key)) for key, part in value.items()}
     except TypeError as error:
         raise errors.bad_request(f"error decoding patch: {error}") from error
+
+
+def _own_part(key: str, part: t.Any, known: t.Any) -> t.Any:
+    if isinstance(part, dict) and isinstance(known, dict):
+        if key == "metadata":
+            return {name: below if below is known.get(name) else copy_json(below) for name, below in part.items()}
+        if part is known:
+            return part
+        if key == "status":
+            # Nobody writes into a status on its way, as admission and defaults do into a spec.
+            return copy_changed(part, known)
+    return copy_json(part)
 
 
 def _merge_subresource(kind: Kind, old: Object, new: Object, subresource: str) -> Object:

@@ -13,12 +13,12 @@ import typing as t
 from .history import Expired, History, StoreEvent, Subscription
 from .journal import Journal, Recovered, Write
 from .sharing import Sharing
-from .stored import Object, ResourceKey, Stored, copy_json
+from .stored import Object, ResourceKey, Stored, copy_changed, copy_json
 from .table import BY_NODE, FIRST, Key, Rest, Table, list_order
 
 __all__ = (
     "AlreadyExists", "Expired", "NotFound", "Object", "ResourceKey", "Rest", "Store", "StoreEvent", "Stored", "Subscription", "VersionConflict",
-    "copy_json",
+    "copy_changed", "copy_json",
 )
 
 

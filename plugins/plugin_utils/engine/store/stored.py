@@ -39,3 +39,15 @@ class Stored:
 def copy_json(value: t.Any) -> t.Any:
     """A deep copy of plain JSON, eight times faster than copy.deepcopy."""
     return orjson.loads(orjson.dumps(value))
+
+
+def copy_changed(value: t.Any, known: t.Any) -> t.Any:
+    """A copy of plain JSON in which what is a part of `known`, which never changes, is that very part."""
+    if value is known:
+        return value
+    if isinstance(value, dict) and isinstance(known, dict):
+        return {key: copy_changed(part, known.get(key)) for key, part in value.items()}
+    if isinstance(value, list) and isinstance(known, list):
+        parts = {id(part): part for part in known}
+        return [part if id(part) in parts else copy_json(part) for part in value]
+    return value if value is None or type(value) in (str, bool) else copy_json(value)

@@ -291,6 +291,21 @@ def test_preserved_fields_and_embedded_objects_survive_pruning() -> None:
     assert unknown == ["gone", "pod.spec.z", "pod.w"]
 
 
+def test_what_is_the_very_same_as_stored_is_left_alone_and_all_else_looked_at() -> None:
+    below = {"type": "object", "properties": {
+        "old": {"type": "object", "properties": {"size": {"type": "integer", "default": 1}}},
+        "items": {"type": "array", "items": {"type": "object", "properties": {"size": {"type": "integer", "default": 1}}}}}}
+    # As an earlier schema let it through.
+    known: Object = {"old": {"size": "large", "more": 1}, "items": [{"size": "large", "more": 1}]}
+    obj = {"old": known["old"], "items": [known["items"][0], {"size": "large", "more": 1}, {}]}
+    pruned, unknown = schema.prune(below, obj, known)
+    assert unknown == ["items[1].more"]
+    schema.set_defaults(below, pruned, known)
+    assert pruned == {"old": {"size": "large", "more": 1}, "items": [{"size": "large", "more": 1}, {"size": "large"}, {"size": 1}]}
+    assert known == {"old": {"size": "large", "more": 1}, "items": [{"size": "large", "more": 1}]}
+    assert [cause.field for cause in schema.validate(below, pruned, known)] == ["items[1].size"]
+
+
 values = st.recursive(st.booleans() | st.integers() | st.text("ab", max_size=2), lambda inner: st.lists(inner, max_size=2) | st.dictionaries(
     st.sampled_from(["size", "color", "x"]), inner, max_size=3), max_leaves=6)
 
