@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import base64
 import dataclasses
+import functools
 import hashlib
 import re
 import typing as t
@@ -88,11 +89,11 @@ class Kind:
     deprecated: bool = False
     deprecation_warning: str = ""
 
-    @property
+    @functools.cached_property
     def resource(self) -> ResourceKey:
         return (self.group, self.plural)
 
-    @property
+    @functools.cached_property
     def api_version(self) -> str:
         return f"{self.group}/{self.version}" if self.group else self.version
 
@@ -100,7 +101,7 @@ class Kind:
     def list_kind(self) -> str:
         return self.list_kind_name or self.kind + "List"
 
-    @property
+    @functools.cached_property
     def subresources(self) -> frozenset[str]:
         return frozenset(entry.name for entry in self.subresource_list)
 

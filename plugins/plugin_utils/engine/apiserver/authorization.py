@@ -51,11 +51,10 @@ class Attributes(t.NamedTuple):
 class Role:
     """A role's rules, laid out for look-up by (group, resource)."""
 
-    __slots__ = ("_grants", "_paths", "names_some", "rules")
+    __slots__ = ("_grants", "_paths", "rules")
 
     def __init__(self, rules: t.Sequence[Rule]) -> None:
         self.rules = rules
-        self.names_some = any(rule.get("resourceNames") for rule in rules)
         self._grants: dict[tuple[str, str], tuple[_Grant, ...]] = {}
         self._paths: list[tuple[frozenset[str], tuple[str, ...]]] = []
         for rule in rules:
@@ -70,16 +69,20 @@ class Role:
     def allows(self, asked: Attributes) -> bool:
         if not asked.resource:
             return any(_has(verbs, asked.verb) and any(path_matches(url, asked.path) for url in urls) for verbs, urls in self._paths)
+        return any(_has(verbs, asked.verb) and (not names or asked.name in names) for verbs, names in self._grants_for(asked))
+
+    def minds_the_name(self, asked: Attributes) -> bool:
+        """Whether it may allow the same for an object of another name, or not allow it."""
+        return any(names for dummy, names in self._grants_for(asked))
+
+    def _grants_for(self, asked: Attributes) -> t.Iterator[_Grant]:
         resource = f"{asked.resource}/{asked.subresource}" if asked.subresource else asked.resource
         names = [resource, "*"]
         if asked.subresource:
             names.append(f"*/{asked.subresource}")
         for group in (asked.group, "*"):
             for name in names:
-                for verbs, resource_names in self._grants.get((group, name), _NO_GRANTS):
-                    if _has(verbs, asked.verb) and (not resource_names or asked.name in resource_names):
-                        return True
-        return False
+                yield from self._grants.get((group, name), _NO_GRANTS)
 
 
 def _has(verbs: frozenset[str], verb: str) -> bool:
@@ -214,7 +217,7 @@ class Authorizer:
             if role is None:
                 missing.append(binding.missing_role)
                 continue
-            of_any_name = of_any_name and not role.names_some
+            of_any_name = of_any_name and not role.minds_the_name(asked)
             if role.allows(asked):
                 return (True, binding.reason(user)), of_any_name
         return (False, _aggregate(missing)), of_any_name

@@ -6,7 +6,6 @@ from __future__ import annotations
 
 import collections.abc
 import typing as t
-from urllib.parse import urlencode
 
 from .. import errors
 from ..interface import Object, ObjectList, Patch, Ref, WatchEvent
@@ -34,7 +33,7 @@ class LocalCluster:
         return LocalCluster(self._server, self.user, user_agent)
 
     def _call(
-        self, verb: str, ref: Ref, namespace: str, name: str = "", subresource: str = "", query: Object | None = None,
+        self, verb: str, ref: Ref, namespace: str, name: str = "", subresource: str = "", query: dict[str, str] | None = None,
         body: t.Any = None, content_type: str = JSON,
     ) -> Call:
         path = "/".join(part for part in (ref.api_version, namespace, ref.plural, name, subresource) if part)
@@ -42,8 +41,7 @@ class LocalCluster:
         if ref.plural == "namespaces" and not ref.group and name:
             info.namespace = name
         kind = self._server.kind_of(info)
-        given = {key: value for key, value in (query or {}).items() if value}
-        return Call(self.user, info, kind, Query(urlencode(given)), {} if body is None else body, content_type, self._user_agent)
+        return Call(self.user, info, kind, Query.of(query or {}), {} if body is None else body, content_type, self._user_agent)
 
     async def _do(self, call: Call) -> Object:
         if self._server.faults is not None:

@@ -8,6 +8,7 @@ Source: Kubernetes apimachinery pkg/apis/meta/{v1,internalversion}/validation/va
 from __future__ import annotations
 
 import dataclasses
+import functools
 import json
 import typing as t
 
@@ -113,6 +114,8 @@ class WriteOptions:
     @classmethod
     def of(cls, verb: str, query: Query, content_type: str, user_agent: str) -> WriteOptions:
         """Raises StatusError 422. The manager is, as in the real server, the user agent up to its first slash unless it is named."""
+        if not query and content_type != APPLY_PATCH:
+            return _said_nothing(user_agent)
         manager = query.get("fieldManager")
         dry_run, validation = query.all("dryRun"), query.get("fieldValidation")
         causes = _dry_run_causes(dry_run)
@@ -126,8 +129,16 @@ class WriteOptions:
             causes.append(errors.forbidden_value("force", "may not be specified for non-apply patch"))
         if causes:
             raise errors.invalid_options(_NAMES[verb], causes)
-        manager = manager or user_agent.partition("/")[0][:128] or "unknown"
-        return cls(bool(dry_run), manager, validation or "Warn", query.flag("force"))
+        return cls(bool(dry_run), manager or _manager_of(user_agent), validation or "Warn", query.flag("force"))
+
+
+def _manager_of(user_agent: str) -> str:
+    return user_agent.partition("/")[0][:128] or "unknown"
+
+
+@functools.lru_cache(maxsize=100)
+def _said_nothing(user_agent: str) -> WriteOptions:
+    return WriteOptions(field_manager=_manager_of(user_agent))
 
 
 def _dry_run_causes(values: t.Sequence[str]) -> list[Cause]:

@@ -28,6 +28,13 @@ class Query:
     def __init__(self, text: str = "") -> None:
         self.values: dict[str, list[str]] = parse_qs(text, keep_blank_values=True) if text else _NO_QUERY
 
+    @classmethod
+    def of(cls, given: t.Mapping[str, str]) -> Query:
+        """One whose parameters are known; those that are empty are left out."""
+        made = cls()
+        made.values = {name: [value] for name, value in given.items() if value}
+        return made
+
     def get(self, name: str, default: str = "") -> str:
         found = self.values.get(name)
         return found[0] if found else default
