@@ -167,7 +167,7 @@ class Writer:
         if kind.namespaced:
             metadata["namespace"] = call.namespace
         metadata["resourceVersion"] = old_metadata["resourceVersion"]
-        if not applied and _without_managers(new) != _without_managers(old):
+        if not applied and _differs(new, old):
             self._track(call, old, new, options, subresource)
         self._admit(call, "UPDATE", new, old, options, call.name, subresource)
         if kind.generation and _specified(kind, new) != _specified(kind, old):
@@ -177,7 +177,7 @@ class Writer:
         causes += validate_update(kind, new, old)
         if causes:
             raise errors.invalid(kind, call.name, causes)
-        if _without_managers(new) == _without_managers(old) and (not applied or _managers(new) == _managers(old)):
+        if not _differs(new, old) and (not applied or _managers(new) == _managers(old)):
             return Result(200, stored=current)
         if options.dry_run:
             return Result(200, object=canonical(kind, new))
@@ -339,9 +339,18 @@ def _specified(kind: Kind, obj: Object) -> Object:
     return {key: value for key, value in obj.items() if key not in left_out}
 
 
-def _without_managers(obj: Object) -> Object:
-    metadata = {key: value for key, value in obj["metadata"].items() if key not in ("managedFields", "resourceVersion")}
-    return {**obj, "metadata": metadata}
+def _differs(new: Object, old: Object) -> bool:
+    """Whether anything is another but the version and who manages what."""
+    if new.keys() != old.keys():
+        return True
+    return any(
+        _metadata_said(value) != _metadata_said(old[key]) if key == "metadata" else value != old[key]
+        for key, value in new.items() if value is not old[key]
+    )
+
+
+def _metadata_said(metadata: Object) -> Object:
+    return {key: value for key, value in metadata.items() if key not in ("managedFields", "resourceVersion")}
 
 
 def _managers(obj: Object) -> list[Object]:
