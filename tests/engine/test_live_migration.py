@@ -13,6 +13,8 @@ from collections.abc import AsyncIterator
 
 import pytest
 
+from ansible_collections.okd.virt.plugins.plugin_utils.engine import errors
+from ansible_collections.okd.virt.plugins.plugin_utils.engine.apiserver.local import LocalCluster
 from ansible_collections.okd.virt.plugins.plugin_utils.engine.engine import Engine, Options
 from ansible_collections.okd.virt.plugins.plugin_utils.engine.interface import PODS, Object, Ref
 from ansible_collections.okd.virt.plugins.plugin_utils.engine.store.history import StoreEvent
@@ -433,3 +435,24 @@ async def test_the_launcher_that_a_guest_leaves_ends_also_when_its_migration_was
         assert len(launchers) == 3
         running = {pod["spec"]["nodeName"] for pod in launchers if pod["status"]["phase"] == "Running"}
         assert running == {(await cluster.instance("vm-1"))["status"]["nodeName"]}
+
+
+async def test_the_launcher_that_a_guest_leaves_ends_also_when_the_answer_to_its_hand_over_is_lost(monkeypatch: pytest.MonkeyPatch) -> None:
+    update, lost = LocalCluster.update, list[Object]()
+
+    async def lossy(cluster: LocalCluster, ref: Ref, obj: Object, subresource: str = "") -> Object:
+        made = await update(cluster, ref, obj, subresource)
+        if ref.plural == VMIS.plural and not lost and ((obj.get("status") or {}).get("migrationState") or {}).get("completed"):
+            lost.append(made)
+            raise errors.internal("connection reset by peer")
+        return made
+
+    async with engine_of("4.19") as cluster:
+        await describe(cluster, {"copy-seconds": "3"})
+        monkeypatch.setattr(LocalCluster, "update", lossy)
+        name = await cluster.migrate("vm-1")
+        await cluster.phase(name, "Succeeded")
+        assert len(lost) == 1
+        state = (await cluster.instance("vm-1"))["status"]["migrationState"]
+        assert state["completed"] is True
+        await assert_pods(cluster, state)
