@@ -12,21 +12,9 @@ import typing as t
 
 from ..errors import Cause, StatusError, apply_conflict, bad_request, internal
 from ..kinds import Kind
-from .managed_fields import (
-    Manager,
-    Managers,
-    Object,
-    Owned,
-    Path,
-    Paths,
-    by_element,
-    compare,
-    fields_of,
-    in_scope,
-    item_element,
-    read_managers,
-    write_managers,
-)
+from .field_changes import Object, by_element, compare, fields_of, item_element
+from .field_trees import Path, Paths, Tree, decode_fields, encode_fields
+from .managed_fields import Manager, Managers, Owned, out_of_scope, read_managers, write_managers
 from .shapes import Shape, shape_of
 
 
@@ -52,7 +40,9 @@ def apply(
     managers = read_managers(((current or {}).get("metadata") or {}).get("managedFields") or [])
     own = Manager(manager, "Apply", "", subresource)
     before = managers.pop(own, None)
-    mine = in_scope(kind, subresource, fields_of(shape, body))
+    applied = fields_of(shape, body)
+    outside = out_of_scope(kind, subresource, {path[0] for path in applied})
+    mine = {path for path in applied if path[0] not in outside}
     merged = t.cast(Object, _merge(shape, live, body))
     if before is not None:
         kept = mine.union(*(owned.paths for owned in managers.values()))
@@ -67,12 +57,13 @@ def apply(
 
 
 def _mine(before: Owned | None, paths: Paths, api_version: str, timestamp: str, changed: bool) -> Owned:
+    tree = encode_fields(paths)
     if changed:
-        return Owned(paths, timestamp, api_version)
+        return Owned(tree, timestamp, api_version)
     if before is not None and before.paths == paths:
-        return Owned(paths, before.time, api_version)
+        return Owned(tree, before.time, api_version)
     # Ownership that changes without the object changing has no time.
-    return Owned(paths, "", api_version)
+    return Owned(tree, "", api_version)
 
 
 def _without_managers(obj: Object) -> Object:
@@ -80,8 +71,9 @@ def _without_managers(obj: Object) -> Object:
     return {**obj, "metadata": metadata}
 
 
-def _settle_conflicts(managers: Managers, written: Paths, force: bool) -> None:
-    conflicts = [(manager, path) for manager, owned in managers.items() for path in sorted(owned.paths & written)]
+def _settle_conflicts(managers: Managers, written: Tree, force: bool) -> None:
+    paths = decode_fields(written)
+    conflicts = [(manager, path) for manager, owned in managers.items() for path in sorted(owned.paths & paths)]
     if conflicts and not force:
         raise _conflict(conflicts)
     for owned in managers.values():

@@ -32,7 +32,7 @@ class Shape:
     atomic = False
     """Owned and replaced as a whole."""
     keys: tuple[str, ...] = ()
-    """Fields that identify an item of a list."""
+    """Fields that identify an item of a list, sorted."""
     is_set = False
     always_there = False
     merge_key: str | None = None
@@ -84,7 +84,7 @@ class _Builtin(Shape):
         elif self._type is not None:
             self.form = "struct"
         self.atomic = field.atomic or (self._type is not None and self._type.atomic) or name == "any"
-        self.keys, self.is_set = field.keys, field.set
+        self.keys, self.is_set = tuple(sorted(field.keys)), field.set
         self.always_there = always_there and self.form in ("struct", "list", "map")
         self.merge_key, self.retain_keys = field.merge, field.retain
         self.scalar = _SCALARS.get(name, "")
@@ -130,7 +130,7 @@ class _Schema(Shape):
         elif self.form == "scalar" and schema.get("x-kubernetes-preserve-unknown-fields"):
             self.form = "untyped"
         self.atomic = schema.get("x-kubernetes-map-type") == "atomic"
-        self.keys = tuple(schema.get("x-kubernetes-list-map-keys") or ())
+        self.keys = tuple(sorted(schema.get("x-kubernetes-list-map-keys") or ()))
         self.is_set = schema.get("x-kubernetes-list-type") == "set"
         self.scalar = _SCALARS.get(schema.get("type", ""), "")
         self._children: dict[str, Shape] = {}

@@ -11,14 +11,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ansible_collections.okd.virt.plugins.plugin_utils.engine.apiserver import managed_fields
 from ansible_collections.okd.virt.plugins.plugin_utils.engine.apiserver.apply import apply, path_text
 from ansible_collections.okd.virt.plugins.plugin_utils.engine.apiserver.custom_resources import kinds_of
-from ansible_collections.okd.virt.plugins.plugin_utils.engine.apiserver.managed_fields import (
-    decode_fields,
-    encode_fields,
-    track_update,
-)
+from ansible_collections.okd.virt.plugins.plugin_utils.engine.apiserver.managed_fields import track_update
 from ansible_collections.okd.virt.plugins.plugin_utils.engine.errors import StatusError
 
 from .recordings import GADGET, Object, answer, kind, kind_of, recorded
@@ -179,11 +174,6 @@ def test_what_a_manager_no_longer_sends_goes_unless_another_owns_it(first: dict[
     obj = apply(CONFIG_MAPS, obj, configuration(theirs), "m2")
     obj = apply(CONFIG_MAPS, obj, configuration(then), "m1", force=True)
     assert obj["data"] == {**theirs, **then}
-
-
-@given(st.sets(st.lists(st.sampled_from(["f:a", "f:b", 'k:{"name":"c"}', 'v:"x"']), min_size=1, max_size=4).map(tuple)))
-def test_fields_read_back(paths: set[managed_fields.Path]) -> None:
-    assert decode_fields(encode_fields(paths)) == paths
 
 
 def test_an_unknown_field_of_a_core_kind_is_named_with_its_version() -> None:
