@@ -12,7 +12,7 @@ import datetime
 
 from .. import errors
 from ..clock import Clock
-from ..store.store import Store, Stored, copy_json
+from ..store.store import Store, Stored
 from . import reading
 from .admission import AdmissionRequest
 from .options import DeleteOptions
@@ -103,8 +103,8 @@ class Deleter:
         shorter = deleting and grace < (metadata.get("deletionGracePeriodSeconds") or 0)
         if deleting and not shorter and finalizers == (metadata.get("finalizers") or []):
             return old
-        going: Object = copy_json(old)
-        changed = going["metadata"]
+        changed = dict(metadata)
+        going: Object = {**old, "metadata": changed}
         if not deleting or shorter:
             ends = self.clock.now() + datetime.timedelta(seconds=grace)
             changed["deletionTimestamp"] = ends.strftime("%Y-%m-%dT%H:%M:%SZ")
@@ -117,7 +117,7 @@ class Deleter:
         else:
             changed.pop("finalizers", None)
         if resource == _NAMESPACES:
-            going.setdefault("status", {})["phase"] = "Terminating"
+            going["status"] = {**(going.get("status") or {}), "phase": "Terminating"}
         return going
 
 

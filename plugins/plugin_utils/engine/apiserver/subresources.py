@@ -134,13 +134,13 @@ class Subresources:
         wrong = _unbindable(current.value, given)
         if wrong:
             raise errors.conflict(_BINDING_KIND, call.name, wrong)
-        new = copy_json(current.value)
-        new["spec"]["nodeName"] = node
-        self._copy_topology(new, node)
-        timestamp = self.writer.clock.timestamp()
-        conditions = [one for one in new.get("status", {}).get("conditions") or [] if one.get("type") != "PodScheduled"]
+        held, timestamp = current.value, self.writer.clock.timestamp()
+        conditions = [one for one in (held.get("status") or {}).get("conditions") or [] if one.get("type") != "PodScheduled"]
         scheduled = {"type": "PodScheduled", "status": "True", "lastProbeTime": None, "lastTransitionTime": timestamp}
-        new.setdefault("status", {})["conditions"] = [*conditions, scheduled]
+        new = {
+            **held, "metadata": self._with_topology(held["metadata"], node), "spec": {**held["spec"], "nodeName": node},
+            "status": {**(held.get("status") or {}), "conditions": [*conditions, scheduled]},
+        }
         if not WriteOptions.of("create", call.query, call.content_type, call.user_agent).dry_run:
             # Past everything that a write of the pod itself goes through: no generation, no manager of fields.
             stored = self.store.update(current.resource, current.namespace, current.name, new, expected=current.version)
@@ -148,13 +148,12 @@ class Subresources:
         status = {"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Success", "code": 201}
         return Result(201, object=status, version=self.store.version)
 
-    def _copy_topology(self, pod: Object, node: str) -> None:
+    def _with_topology(self, metadata: Object, node: str) -> Object:
         """A bound pod says where it is. Source: Kubernetes plugin/pkg/admission/podtopologylabels/admission.go."""
         held = self.store.get(("", "nodes"), "", node)
         labels = (held.value["metadata"].get("labels") or {}) if held is not None else {}
         copied = {key: labels[key] for key in _TOPOLOGY if key in labels}
-        if copied:
-            pod["metadata"]["labels"] = {**(pod["metadata"].get("labels") or {}), **copied}
+        return {**metadata, "labels": {**(metadata.get("labels") or {}), **copied}} if copied else dict(metadata)
 
 
 _TOPOLOGY = ("topology.kubernetes.io/zone", "topology.kubernetes.io/region")
