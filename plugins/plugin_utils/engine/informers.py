@@ -74,6 +74,7 @@ class Informer:
         self._handlers: list[Handler] = []
         self._objects: dict[tuple[str, str], Object] = {}
         self._indexes: dict[str, _Index] = {}
+        self._version = ""
         self._synced = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
 
@@ -143,15 +144,13 @@ class Informer:
                     await self._clock.sleep(_WATCH_RETRY, background=True)
 
     async def _follow(self, version: str) -> None:
+        self._version = version
         while True:
-            watch = self._cluster.watch(self.ref, "", version, self._label_selector, self._field_selector)
-            async for event in watch:
-                version = event.object["metadata"]["resourceVersion"]
-                if event.type == "BOOKMARK":
-                    continue
-                key = object_key(event.object)
-                before = self._set(key, None if event.type == "DELETED" else event.object)
-                self._tell(event.type, event.object, before)
+            await self._cluster.follow(self.ref, self._seen, self._version, self._label_selector, self._field_selector)
+
+    def _seen(self, kind: str, obj: Object) -> None:
+        self._version = obj["metadata"]["resourceVersion"]
+        self._tell(kind, obj, self._set(object_key(obj), None if kind == "DELETED" else obj))
 
     def _set(self, key: tuple[str, str], obj: Object | None) -> Object | None:
         """Keep the object, or forget it; returns what was known."""

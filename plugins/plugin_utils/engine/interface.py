@@ -76,6 +76,14 @@ class Cluster(t.Protocol):
         field_selector: str = "",
     ) -> t.AsyncIterator[WatchEvent]: ...
 
+    async def follow(
+        self, ref: Ref, seen: t.Callable[[str, Object], None], resource_version: str, label_selector: str = "", field_selector: str = ""
+    ) -> None:
+        """As watch() of all namespaces, but `seen` is called with type and object of each event; returns when the watch ends.
+
+        For who follows for long and need not wait between events, as informers: much less work for each. Without bookmarks.
+        """
+
     async def create(
         self, ref: Ref, obj: Object, namespace: str = "", subresource: str = "", name: str = "", dry_run: bool = False
     ) -> Object: ...

@@ -14,6 +14,7 @@ from .identity import AUTHENTICATED, UserInfo, service_account_user
 from .negotiation import JSON
 from .request import Query, RequestInfo
 from .resources import Call, Result, object_in
+from .watching import Seen, Watch
 
 
 class LocalCluster:
@@ -73,11 +74,7 @@ class LocalCluster:
         label_selector: str = "",
         field_selector: str = "",
     ) -> collections.abc.AsyncIterator[WatchEvent]:
-        query = {"labelSelector": label_selector, "fieldSelector": field_selector, "resourceVersion": resource_version, "watch": "1"}
-        call = self._call("watch", ref, namespace, query=query)
-        if self._server.faults is not None:
-            await self._server.befall_controller(call)
-        watch = self._server.watch(call)
+        watch = await self._watch(ref, namespace, resource_version, label_selector, field_selector)
         events = watch.events()
         try:
             async for kind, value, _stored in events:
@@ -85,6 +82,17 @@ class LocalCluster:
         finally:
             await events.aclose()
             watch.close()
+
+    async def follow(self, ref: Ref, seen: Seen, resource_version: str, label_selector: str = "", field_selector: str = "") -> None:
+        watch = await self._watch(ref, "", resource_version, label_selector, field_selector)
+        await watch.hand_over(seen)
+
+    async def _watch(self, ref: Ref, namespace: str, resource_version: str, label_selector: str, field_selector: str) -> Watch:
+        query = {"labelSelector": label_selector, "fieldSelector": field_selector, "resourceVersion": resource_version, "watch": "1"}
+        call = self._call("watch", ref, namespace, query=query)
+        if self._server.faults is not None:
+            await self._server.befall_controller(call)
+        return self._server.watch(call)
 
     async def create(
         self, ref: Ref, obj: Object, namespace: str = "", subresource: str = "", name: str = "", dry_run: bool = False

@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import collections.abc
 import dataclasses
+import functools
 import math
 import secrets
 import typing as t
@@ -26,12 +27,14 @@ _BOOKMARK_EVERY, _BEFORE_END = 60.0, 2.0
 
 Event = tuple[str, Object, Stored | None]
 """Type, object in the kind's version, and what is stored when the object is exactly that."""
+Seen = t.Callable[[str, Object], None]
+"""Called with type and object."""
 
 
 class Watch:
-    """One watch, opened at once (so that its errors are an answer) and read as an async iterator of events.
+    """One watch, opened at once (so that its errors are an answer), and read as an async iterator of events or handed over.
 
-    Ends after timeout_seconds (of the client's time, not the engine's). Raises StatusError 410 from the iterator when the version
+    Ends after timeout_seconds (of the client's time, not the engine's). Raises StatusError 410 while it is read when the version
     is too old or the reader too slow.
     """
 
@@ -68,15 +71,45 @@ class Watch:
         if self._subscription is not None:
             self._subscription.close()
 
-    async def events(self) -> collections.abc.AsyncGenerator[Event, None]:
+    def _opened(self) -> Subscription:
+        """Raises StatusError 410."""
         if self._failure is not None:
             raise self._failure
-        subscription = t.cast(Subscription, self._subscription)
+        return t.cast(Subscription, self._subscription)
+
+    async def hand_over(self, seen: Seen) -> None:
+        """Call `seen` with every event as soon as there is a turn of the loop for it; returns at the end. Without bookmarks.
+
+        Much less work for each event than events(): no task goes on for it.
+        """
+        subscription = self._opened()
+        loop = asyncio.get_running_loop()
+        delivery = _Delivery(subscription, functools.partial(self._pass_on, subscription, seen))
+        alarm = loop.call_later(self._seconds(), subscription.close)
         try:
-            for stored in self._initial:
-                if self._selected is None or self._selected(stored.value):
-                    yield ("ADDED", object_in(self._kind, stored), stored)
-            self._initial = []
+            for kind, value, _stored in self._beginning():
+                seen(kind, value)
+            delivery.deliver()
+            await delivery.end
+        finally:
+            alarm.cancel()
+            subscription.close()
+
+    def _pass_on(self, subscription: Subscription, seen: Seen) -> None:
+        """Hand over what waits."""
+        try:
+            while (happened := subscription.poll()) is not None:
+                event = self._seen(happened)
+                if event is not None:
+                    seen(event[0], event[1])
+        except Expired as error:
+            raise errors.expired(str(error)) from error
+
+    async def events(self) -> collections.abc.AsyncGenerator[Event, None]:
+        subscription = self._opened()
+        try:
+            for event in self._beginning():
+                yield event
             if self._options.initial_events and self._options.bookmarks:
                 yield self._bookmark({"annotations": {"k8s.io/initial-events-end": "true"}})
             async for event in self._until_timeout(subscription):
@@ -84,18 +117,29 @@ class Watch:
         finally:
             subscription.close()
 
+    def _beginning(self) -> collections.abc.Iterator[Event]:
+        """What is there already, for whoever asked for it."""
+        initial, self._initial = self._initial, []
+        for stored in initial:
+            if self._selected is None or self._selected(stored.value):
+                yield ("ADDED", object_in(self._kind, stored), stored)
+
+    def _seconds(self) -> int:
+        return self._options.timeout_seconds or _SHORTEST_DEFAULT + secrets.randbelow(_LONGEST_DEFAULT - _SHORTEST_DEFAULT)
+
     async def _until_timeout(self, subscription: Subscription) -> collections.abc.AsyncGenerator[Event, None]:
         now = asyncio.get_running_loop().time
-        seconds = self._options.timeout_seconds or _SHORTEST_DEFAULT + secrets.randbelow(_LONGEST_DEFAULT - _SHORTEST_DEFAULT)
+        seconds = self._seconds()
         ends = now() + seconds
         bookmark_at = min(now() + _BOOKMARK_EVERY, ends - _BEFORE_END) if seconds > _BEFORE_END else now() + _BOOKMARK_EVERY
         alarm = _Alarm(subscription)
         try:
             while True:
-                happened = subscription.poll()
+                happened = _poll(subscription)
                 if happened is None:
                     alarm.at(min(ends, bookmark_at) if self._options.bookmarks else ends)
-                    happened = await _next(subscription)
+                    await subscription.happening()
+                    happened = _poll(subscription)
                 if happened is not None:
                     self._version = happened.version
                     event = self._seen(happened)
@@ -161,10 +205,35 @@ class _Alarm:
             self._timer = None
 
 
-async def _next(subscription: Subscription) -> StoreEvent | None:
-    """The next event, or None when woken before there was one, or at the end. Raises StatusError 410 for a reader that fell behind."""
+class _Delivery:
+    """Hands over what waits whenever a subscription says that something does, in the next turn of the loop."""
+
+    def __init__(self, subscription: Subscription, pass_on: t.Callable[[], None]) -> None:
+        self._subscription, self._pass_on = subscription, pass_on
+        loop = asyncio.get_running_loop()
+        self._soon = functools.partial(loop.call_soon, self.deliver)
+        self.end: asyncio.Future[None] = loop.create_future()
+        """Done, or failed, when the subscription has ended."""
+
+    def deliver(self) -> None:
+        # Whoever waits for the end may have gone.
+        if self.end.done():
+            return
+        try:
+            self._pass_on()
+        except Exception as error:
+            self.end.set_exception(error)
+            return
+        if self._subscription.closed:
+            self.end.set_result(None)
+        else:
+            self._subscription.call(self._soon)
+
+
+def _poll(subscription: Subscription) -> StoreEvent | None:
+    """The next event if one waits. Raises StatusError 410 for a reader that fell behind."""
     try:
-        return await subscription.next()
+        return subscription.poll()
     except Expired as error:
         raise errors.expired(str(error)) from error
 

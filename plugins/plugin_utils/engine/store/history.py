@@ -31,21 +31,18 @@ class StoreEvent(t.NamedTuple):
 
 
 class Subscription:
-    """The changes of one resource as an async iterator. Ends when closed; raises Expired when its reader fell behind."""
+    """The changes of one resource, polled by one reader that is called when there are some. Ends when closed."""
 
     def __init__(self, owner: _Log, namespace: str | None, replay: t.Iterable[StoreEvent]) -> None:
         self._owner, self.namespace = owner, namespace
-        self._buffer: collections.deque[StoreEvent] = collections.deque(event for event in replay if self._concerns(event))
+        self._buffer = collections.deque(event for event in replay if namespace is None or event.stored.namespace == namespace)
         self._limit = len(self._buffer) + BUFFERED
-        self._wake: asyncio.Future[None] | None = None
+        self._reader: t.Callable[[], object] | None = None
         self._closed = self._behind = False
-
-    def _concerns(self, event: StoreEvent) -> bool:
-        return self.namespace is None or event.stored.namespace == self.namespace
 
     def push(self, event: StoreEvent) -> None:
         """Called by the history, in order."""
-        if self._closed or not self._concerns(event):
+        if self._closed or (self.namespace is not None and event.stored.namespace != self.namespace):
             return
         if len(self._buffer) >= self._limit:
             self._buffer.clear()
@@ -53,7 +50,8 @@ class Subscription:
             self.close()
             return
         self._buffer.append(event)
-        self.wake()
+        if self._reader is not None:
+            self.wake()
 
     @property
     def closed(self) -> bool:
@@ -67,31 +65,30 @@ class Subscription:
             self.wake()
 
     def wake(self) -> None:
-        """Let next() return, with nothing if nothing has happened."""
-        if self._wake is not None and not self._wake.done():
-            self._wake.set_result(None)
+        """Call the reader, whether something has happened or not."""
+        reader, self._reader = self._reader, None
+        if reader is not None:
+            reader()
 
     def poll(self) -> StoreEvent | None:
-        """The next event if one waits: a reader that keeps up need not suspend for each."""
-        return self._buffer.popleft() if self._buffer else None
-
-    def __aiter__(self) -> Subscription:
-        return self
-
-    async def __anext__(self) -> StoreEvent:
-        while (event := await self.next()) is None:
-            if self._closed and not self._buffer and not self._behind:
-                raise StopAsyncIteration
-        return event
-
-    async def next(self) -> StoreEvent | None:
-        """The next event; None when it was closed or woken before there was one. Raises Expired."""
-        if not self._buffer and not self._closed:
-            self._wake = asyncio.get_running_loop().create_future()
-            await self._wake
-        if self._behind and not self._buffer:
+        """The next event if one waits: a reader that keeps up need not be called for each. Raises Expired when it fell behind."""
+        if self._buffer:
+            return self._buffer.popleft()
+        if self._behind:
             raise Expired("the reader of this watch fell behind")
-        return self.poll()
+        return None
+
+    def call(self, reader: t.Callable[[], object]) -> None:
+        """Call the reader once: when an event waits, at the end, or when it is woken."""
+        self._reader = reader
+        if self._buffer or self._closed:
+            self.wake()
+
+    async def happening(self) -> None:
+        """Return when a reader would be called."""
+        woken: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self.call(lambda: None if woken.done() else woken.set_result(None))
+        await woken
 
 
 class _Log:

@@ -1,7 +1,7 @@
 # Copyright: the okd.virt contributors
 # GNU General Public License v3.0 or later (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Informers on the engine's own API: what they know, how they find it, and that controllers share them."""
+"""Informers on the engine's own API: what they know, how they find it, what they tell, and that controllers share them."""
 from __future__ import annotations
 
 import asyncio
@@ -12,8 +12,9 @@ import pytest
 from ansible_collections.okd.virt.plugins.plugin_utils.engine.apiserver.local import LocalCluster
 from ansible_collections.okd.virt.plugins.plugin_utils.engine.controller import Controller
 from ansible_collections.okd.virt.plugins.plugin_utils.engine.engine import Engine, Options
-from ansible_collections.okd.virt.plugins.plugin_utils.engine.informers import Informers
-from ansible_collections.okd.virt.plugins.plugin_utils.engine.interface import CONFIG_MAPS, NAMESPACES, Object
+from ansible_collections.okd.virt.plugins.plugin_utils.engine.informers import Informer, Informers
+from ansible_collections.okd.virt.plugins.plugin_utils.engine.interface import CONFIG_MAPS, NAMESPACES, Cluster, Object
+from ansible_collections.okd.virt.plugins.plugin_utils.engine.store import history
 
 
 @pytest.fixture
@@ -56,6 +57,86 @@ async def test_an_index_follows_what_comes_changes_and_goes(cluster: tuple[Engin
     await _until(lambda: not known.by_index("colour", "red"))
     assert known.index_values("colour") == ["blue"]
     await informers.stop()
+
+
+class _Heard:
+    """An informer of config maps, and what its handler was told of those that have a colour."""
+
+    def __init__(self, engine: Engine, cluster: Cluster, label_selector: str = "") -> None:
+        self.informer = Informer(cluster, CONFIG_MAPS, engine.clock, label_selector)
+        self.events: list[tuple[str, str, str]] = []
+        self.informer.add_handler(self._hear)
+
+    def _hear(self, event: str, obj: Object, _before: Object | None) -> None:
+        self.events += [(event, obj["metadata"]["name"], colour) for colour in _colour(obj)]
+
+    async def start(self) -> None:
+        self.informer.start()
+        await self.informer.synced()
+
+
+async def test_handlers_hear_of_each_change_in_order_and_once_across_watches(cluster: tuple[Engine, LocalCluster]) -> None:
+    engine, api = cluster
+    heard = _Heard(engine, api)
+    await heard.start()
+    told = []
+    for number in range(12):
+        name = "abc"[number % 3]
+        if number < 3:
+            await api.create(CONFIG_MAPS, _config_map(name, str(number)))
+        else:
+            await api.patch(CONFIG_MAPS, name, {"data": {"colour": str(number)}}, "default")
+        told.append(("ADDED" if number < 3 else "MODIFIED", name, str(number)))
+        if number % 4 == 1:
+            await asyncio.sleep(0)
+        if number % 4 == 3:
+            # What waits is still heard of, and the next watch goes on from there.
+            engine.store.end_watches()
+    await api.delete(CONFIG_MAPS, "a", "default")
+    told.append(("DELETED", "a", "9"))
+    await _until(lambda: len(heard.events) >= len(told))
+    assert heard.events == told
+    await heard.informer.stop()
+
+
+async def test_who_falls_behind_lists_again(cluster: tuple[Engine, LocalCluster], monkeypatch: pytest.MonkeyPatch) -> None:
+    engine, api = cluster
+    monkeypatch.setattr(history, "BUFFERED", 2)
+    heard = _Heard(engine, api)
+    await heard.start()
+    await asyncio.sleep(0)
+    for number in range(5):
+        await api.create(CONFIG_MAPS, _config_map(f"m{number}", "red"))
+    await _until(lambda: len(heard.events) >= 5)
+    assert sorted(heard.events) == [("ADDED", f"m{number}", "red") for number in range(5)]
+    await api.delete(CONFIG_MAPS, "m0", "default")
+    await _until(lambda: heard.events[-1] == ("DELETED", "m0", "red"))
+    await heard.informer.stop()
+
+
+async def test_what_leaves_the_selection_is_gone(cluster: tuple[Engine, LocalCluster]) -> None:
+    engine, api = cluster
+    heard = _Heard(engine, api, "kept=yes")
+    await heard.start()
+    await api.create(CONFIG_MAPS, _config_map("first", "red"))
+    for kept, colour in (("yes", "blue"), ("yes", "green"), ("no", "white"), ("no", "black")):
+        await api.patch(CONFIG_MAPS, "first", {"metadata": {"labels": {"kept": kept}}, "data": {"colour": colour}}, "default")
+    await _until(lambda: len(heard.events) >= 3)
+    await asyncio.sleep(0.01)
+    assert heard.events == [("ADDED", "first", "blue"), ("MODIFIED", "first", "green"), ("DELETED", "first", "green")]
+    assert len(heard.informer) == 0
+    await heard.informer.stop()
+
+
+async def test_who_was_stopped_hears_nothing_of_what_was_on_its_way(cluster: tuple[Engine, LocalCluster]) -> None:
+    engine, api = cluster
+    heard = _Heard(engine, api)
+    await heard.start()
+    await asyncio.sleep(0.01)
+    await api.create(CONFIG_MAPS, _config_map("first", "red"))
+    await heard.informer.stop()
+    await asyncio.sleep(0.01)
+    assert heard.events == []
 
 
 async def test_controllers_given_the_same_informers_share_one_cache(cluster: tuple[Engine, LocalCluster]) -> None:

@@ -22,6 +22,7 @@ from ansible_collections.okd.virt.plugins.plugin_utils.engine.store.store import
     Store,
     Stored,
     StoreEvent,
+    Subscription,
     VersionConflict,
 )
 
@@ -50,6 +51,11 @@ def _do(store: Store, write: Write) -> None:
         store.update(resource, namespace, name, _value(namespace, name, number))
     else:
         store.create(resource, namespace, name, _value(namespace, name, number))
+
+
+def _waiting(subscription: Subscription) -> t.Iterator[StoreEvent]:
+    while (event := subscription.poll()) is not None:
+        yield event
 
 
 def _content(listed: t.Iterable[Stored]) -> list[tuple[str, str, int, t.Any]]:
@@ -122,21 +128,16 @@ def test_a_watch_from_any_version_rebuilds_the_list(writes: list[Write], at: int
     if at >= len(writes):
         begin, known = store.version, {(one.namespace, one.name): one.version for one in store.list(PODS)}
 
-    async def follow() -> None:
-        subscription = store.subscribe(PODS, None, begin)
-        subscription.close()
-        last = begin
-        async for event in subscription:
-            assert event.version > last
-            last = event.version
-            key = (event.stored.namespace, event.stored.name)
-            assert (event.previous is None) == (event.type == "ADDED") == (key not in known)
-            if event.type == "DELETED":
-                del known[key]
-            else:
-                known[key] = event.version
-
-    asyncio.run(follow())
+    last = begin
+    for event in _waiting(store.subscribe(PODS, None, begin)):
+        assert event.version > last
+        last = event.version
+        key = (event.stored.namespace, event.stored.name)
+        assert (event.previous is None) == (event.type == "ADDED") == (key not in known)
+        if event.type == "DELETED":
+            del known[key]
+        else:
+            known[key] = event.version
     assert known == {(one.namespace, one.name): one.version for one in store.list(PODS)}
 
 
@@ -172,18 +173,36 @@ def test_watches_begin_where_a_server_began_and_lists_at_a_version_do_not() -> N
 
 def test_a_reader_that_falls_behind_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(history, "BUFFERED", 2)
-
-    async def read() -> list[StoreEvent]:
-        store = Store()
-        subscription = store.subscribe(PODS, "a", 0)
-        for number in range(4):
-            _do(store, ("put", PODS, "b", "x", number))
-        for number in range(3):
-            _do(store, ("put", PODS, "a", "x", number))
-        return [event async for event in subscription]
-
+    store = Store()
+    subscription = store.subscribe(PODS, "a", 0)
+    for number in range(4):
+        _do(store, ("put", PODS, "b", "x", number))
+    for number in range(3):
+        _do(store, ("put", PODS, "a", "x", number))
+    assert subscription.closed
     with pytest.raises(Expired):
-        asyncio.run(read())
+        subscription.poll()
+
+
+def test_a_reader_is_called_once_for_all_that_waits_and_at_the_end() -> None:
+    store = Store()
+    subscription = store.subscribe(PODS, "a", 0)
+    calls: list[list[int]] = []
+
+    def reader() -> None:
+        calls.append([event.version for event in _waiting(subscription)])
+
+    subscription.call(reader)
+    _do(store, ("put", PODS, "b", "x", 0))
+    assert calls == []
+    for number in range(3):
+        _do(store, ("put", PODS, "a", "x", number))
+    assert calls == [[2]]
+    subscription.call(reader)
+    assert calls == [[2], [3, 4]]
+    subscription.call(reader)
+    store.end_watches()
+    assert calls == [[2], [3, 4], []]
 
 
 def _write_down(directory: pathlib.Path, writes: list[Write]) -> list[tuple[int, int, t.Any]]:
@@ -407,11 +426,10 @@ def test_flushed_waits_for_the_disk(tmp_path: pathlib.Path) -> None:
 def test_a_watch_goes_on_across_a_restart(tmp_path_factory: pytest.TempPathFactory, writes: list[Write], at: int) -> None:
     directory = tmp_path_factory.mktemp("journal")
 
-    async def follow(store: Store, since: int) -> list[tuple[str, int, bytes, int | None]]:
-        subscription = store.subscribe(PODS, None, since)
-        subscription.close()
+    def follow(store: Store, since: int) -> list[tuple[str, int, bytes, int | None]]:
         return [
-            (event.type, event.version, event.stored.raw, event.previous.version if event.previous else None) async for event in subscription
+            (event.type, event.version, event.stored.raw, event.previous.version if event.previous else None)
+            for event in _waiting(store.subscribe(PODS, None, since))
         ]
 
     store = Store(Journal(directory))
@@ -420,10 +438,10 @@ def test_a_watch_goes_on_across_a_restart(tmp_path_factory: pytest.TempPathFacto
     since = store.version
     for write in writes[at:]:
         _do(store, write)
-    seen = asyncio.run(follow(store, since))
+    seen = follow(store, since)
     store.close()
     again = Store(Journal(directory))
-    assert asyncio.run(follow(again, since)) == seen
+    assert follow(again, since) == seen
     again.close()
 
 
