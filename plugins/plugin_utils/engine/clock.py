@@ -9,8 +9,6 @@ a jumping clock jump: they fire when time has passed them, or the clock would ra
 from __future__ import annotations
 
 import asyncio
-import collections
-import collections.abc
 import contextlib
 import datetime
 import heapq
@@ -43,7 +41,7 @@ class Clock(t.Protocol):
         """Return when so much engine time has passed."""
 
     def busy(self) -> contextlib.AbstractContextManager[None]:
-        """Work is under way that time must not overtake, except while it sleeps itself."""
+        """While entered, work of this task is under way that time must not overtake, except while it sleeps itself. May be entered again."""
 
     def activity(self) -> None:
         """Something happened: what follows from it comes before any jump."""
@@ -84,9 +82,8 @@ class ScaledClock:
         while (left := until - self.monotonic()) > 0:  # noqa: ASYNC110
             await asyncio.sleep(left / self._factor)
 
-    @contextlib.contextmanager
-    def busy(self) -> collections.abc.Iterator[None]:
-        yield
+    def busy(self) -> contextlib.AbstractContextManager[None]:
+        return contextlib.nullcontext()
 
     def activity(self) -> None:
         """Nothing can be overtaken: time only passes."""
@@ -130,14 +127,12 @@ class JumpingClock:
         self._happened += 1
 
     def busy(self) -> contextlib.AbstractContextManager[None]:
-        return _Busy(self)
+        return _Busy(self, asyncio.current_task())
 
-    def begin(self) -> asyncio.Task[t.Any] | None:
-        """This task is at work from now on; returns it."""
-        task = asyncio.current_task()
+    def begin(self, task: asyncio.Task[t.Any] | None) -> None:
+        """The task is at work from now on."""
         self._busy += 1
         self._inside[task] = self._inside.get(task, 0) + 1
-        return task
 
     def end(self, task: asyncio.Task[t.Any] | None) -> None:
         """The work that the task has begun last is done."""
@@ -221,15 +216,15 @@ class JumpingClock:
 
 
 class _Busy:
-    """Work under way while it lasts. A class, as every reconciliation begins one."""
+    """Work of a task under way while it lasts. A class, as every reconciliation enters one."""
 
     __slots__ = ("_clock", "_task")
 
-    def __init__(self, clock: JumpingClock) -> None:
-        self._clock = clock
+    def __init__(self, clock: JumpingClock, task: asyncio.Task[t.Any] | None) -> None:
+        self._clock, self._task = clock, task
 
     def __enter__(self) -> None:
-        self._task = self._clock.begin()
+        self._clock.begin(self._task)
 
     def __exit__(self, *_exception: object) -> None:
         self._clock.end(self._task)

@@ -90,11 +90,11 @@ class WorkQueue:
                 worker.set_result(None)
                 return
 
-    async def _woken(self) -> None:
-        """Returns when there may be a key for this worker."""
+    def _woken(self) -> asyncio.Future[None]:
+        """Done when there may be a key for this worker."""
         worker: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._idle.append(worker)
-        await worker
+        return worker
 
     async def get(self) -> Key:
         while not self._ready:
@@ -175,10 +175,11 @@ class Controller:
     async def _work(self) -> None:
         for informer in self._informers:
             await informer.synced()
+        busy = self.clock.busy()
         while True:
             key = await self.queue.get()
             try:
-                with self.clock.busy():
+                with busy:
                     again = await self.reconcile(key)
                 self.queue.forget(key)
                 if again is not None:
