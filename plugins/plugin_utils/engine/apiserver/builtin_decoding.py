@@ -10,6 +10,7 @@ from __future__ import annotations
 import base64
 import datetime
 import functools
+import itertools
 import json
 import re
 import typing as t
@@ -199,7 +200,8 @@ def _parse_time(value: str, layout: str) -> datetime.datetime:
 _TEXTS: dict[str, t.Callable[[str], str]] = {"Time": _time, "MicroTime": _micro_time, "[]byte": _bytes}
 
 
-Reader = t.Callable[[t.Any], t.Any]
+Reader = t.Callable[[t.Any, t.Any], t.Any]
+"""Given a value, and what is stored in its place: what is the very same there was read when it was written."""
 
 
 class _Unusual(Exception):
@@ -209,7 +211,7 @@ class _Unusual(Exception):
 def _reader_of(name: str) -> Reader:
     """What reads a value of a type that is as it should be, without keeping track of where it is. It raises _Unusual or DecodeError otherwise."""
     if name == "any":
-        return lambda value: value
+        return lambda value, _known: value
     if name.startswith("[]") and name != "[]byte":
         return _list_reader(name[2:])
     if name.startswith("map[string]"):
@@ -226,14 +228,14 @@ def _reader_of(name: str) -> Reader:
     return _text_reader(_quantity if name == "Quantity" else _TEXTS.get(name))
 
 
-def _opaque(value: t.Any) -> t.Any:
+def _opaque(value: t.Any, _known: t.Any) -> t.Any:
     if type(value) is not dict:
         raise _Unusual
     return value
 
 
 def _scalar_reader(types: tuple[type, ...]) -> Reader:
-    def read(value: t.Any) -> t.Any:
+    def read(value: t.Any, _known: t.Any) -> t.Any:
         if type(value) not in types:
             raise _Unusual
         return value
@@ -242,7 +244,7 @@ def _scalar_reader(types: tuple[type, ...]) -> Reader:
 
 
 def _number_reader(limit: int) -> Reader:
-    def read(value: t.Any) -> t.Any:
+    def read(value: t.Any, _known: t.Any) -> t.Any:
         if type(value) is not int or not -limit <= value < limit:
             raise _Unusual
         return value
@@ -251,7 +253,7 @@ def _number_reader(limit: int) -> Reader:
 
 
 def _text_reader(known: t.Callable[[str], str] | None) -> Reader:
-    def read(value: t.Any) -> t.Any:
+    def read(value: t.Any, _known: t.Any) -> t.Any:
         if type(value) is not str:
             raise _Unusual
         return known(value) if known is not None else value
@@ -262,14 +264,14 @@ def _text_reader(known: t.Callable[[str], str] | None) -> Reader:
 def _list_reader(element: str) -> Reader:
     below: list[Reader] = []
 
-    def read(value: t.Any) -> t.Any:
+    def read(value: t.Any, known: t.Any) -> t.Any:
         if type(value) is not list or None in value:
             raise _Unusual
         if not below:
             # Only now: some types hold themselves.
             below.append(_reader_of(element))
-        reader = below[0]
-        return [reader(item) for item in value]
+        reader, held = below[0], known if type(known) is list else ()
+        return [item if item is before else reader(item, before) for item, before in itertools.zip_longest(value, held[:len(value)])]
 
     return read
 
@@ -277,14 +279,14 @@ def _list_reader(element: str) -> Reader:
 def _map_reader(element: str) -> Reader:
     reader = _reader_of(element)
 
-    def read(value: t.Any) -> t.Any:
+    def read(value: t.Any, _known: t.Any) -> t.Any:
         if type(value) is not dict or None in value.values():
             raise _Unusual
         if element == "string":
             for item in value.values():
-                reader(item)
+                reader(item, None)
             return value
-        return {key: reader(item) for key, item in value.items()}
+        return {key: reader(item, None) for key, item in value.items()}
 
     return read
 
@@ -303,15 +305,20 @@ def _struct_reader(name: str) -> Reader:
         made = readers[key] = _reader_of(field.type), not field.required and field.type.startswith(("[]", "map["))
         return made
 
-    def read(value: t.Any) -> t.Any:
+    def read(value: t.Any, stored: t.Any) -> t.Any:
         if type(value) is not dict:
             raise _Unusual
+        held = stored if type(stored) is dict else {}
         result: dict[str, t.Any] = {}
         for key, item in value.items():
+            before = held.get(key)
+            if item is before and item is not None:
+                result[key] = item
+                continue
             reader, droppable = readers.get(key) or known(key)
             if item is None:
                 continue
-            made = reader(item)
+            made = reader(item, before)
             if not made and ((droppable and (made == {} or made == [])) or (meta and made == "") or (made is False and key in plain)):
                 continue
             result[key] = made
@@ -322,13 +329,16 @@ def _struct_reader(name: str) -> Reader:
     return read
 
 
-def read_object(type_name: str, obj: dict[str, t.Any]) -> tuple[dict[str, t.Any], list[str]]:
-    """The object as the type holds it, without nulls and unknown fields, and the paths of the latter. Raises DecodeError."""
+def read_object(type_name: str, obj: dict[str, t.Any], known: dict[str, t.Any] | None = None) -> tuple[dict[str, t.Any], list[str]]:
+    """The object as the type holds it, without nulls and unknown fields, and the paths of the latter; `known` is one that is stored.
+
+    Raises DecodeError.
+    """
     found = type_named(type_name)
     if found is None:
         return obj, []
     try:
-        return _reader_of(type_name)(obj), []
+        return _reader_of(type_name)(obj, known), []
     except (_Unusual, DecodeError):
         decoder = _Decoder()
         return decoder.struct(found, obj, "", ""), decoder.unknown
@@ -342,7 +352,7 @@ def read_metadata(metadata: t.Any, known: dict[str, t.Any] | None = None) -> tup
         return ({} if read is _DROP else read), decoder.unknown
     fresh = {key: value for key, value in metadata.items() if value is not known.get(key)}
     try:
-        read = _struct_reader(OBJECT_META)(fresh)
+        read = _struct_reader(OBJECT_META)(fresh, None)
     except (_Unusual, DecodeError):
         read = decoder.value(OBJECT_META, fresh, "", "metadata", "metadata")
     return {key: read[key] if key in fresh else value for key, value in metadata.items() if key not in fresh or key in read}, decoder.unknown

@@ -66,9 +66,8 @@ def _read(kind: Kind, obj: Object, known: Object | None) -> tuple[Object, list[s
     if kind.custom:
         pruned, dropped = schema.prune(kind.schema or {}, made, known)
         return pruned, sorted(unknown + dropped)
-    kept = {key: value for key, value in made.items() if key == "metadata" or _same(obj, known, key)}
-    read, dropped = read_object(kind.type_name, {key: value for key, value in made.items() if key not in kept})
-    return {key: kept[key] if key in kept else read[key] for key in made if key in read or key in kept}, unknown + dropped
+    read, dropped = read_object(kind.type_name, {key: value for key, value in made.items() if key != "metadata"}, known)
+    return {key: made[key] if key == "metadata" else read[key] for key in made if key in read or key == "metadata"}, unknown + dropped
 
 
 def _undecodable(kind: Kind, obj: Object, problem: str, patched: bool) -> StatusError:

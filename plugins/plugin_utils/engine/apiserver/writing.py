@@ -167,7 +167,7 @@ class Writer:
         if kind.namespaced:
             metadata["namespace"] = call.namespace
         metadata["resourceVersion"] = old_metadata["resourceVersion"]
-        if not applied and _differs(new, old):
+        if not applied:
             self._track(call, old, new, options, subresource)
         self._admit(call, "UPDATE", new, old, options, call.name, subresource)
         if kind.generation and _specified(kind, new) != _specified(kind, old):
