@@ -8,7 +8,6 @@ pkg/registry/generic/registry/store.go.
 """
 from __future__ import annotations
 
-import random
 import typing as t
 import uuid
 
@@ -32,8 +31,6 @@ from .validation import prepare, validate_create, validate_update
 
 _GENERATED_BASE = 58
 _GENERATED_TRIES = 8
-# The system's own source of chance is asked once and not for each object.
-_identities = random.Random()
 # Only the server says when an object was made and when it goes.
 _SYSTEM_METADATA = ("uid", "creationTimestamp", "deletionTimestamp", "deletionGracePeriodSeconds", "generation", "selfLink")
 
@@ -117,7 +114,7 @@ class Writer:
     def _system_metadata(self, kind: Kind, metadata: Object) -> None:
         for key in _SYSTEM_METADATA:
             metadata.pop(key, None)
-        metadata["uid"] = str(uuid.UUID(int=_identities.getrandbits(128), version=4))
+        metadata["uid"] = str(uuid.uuid4())
         metadata["creationTimestamp"] = self.clock.timestamp()
         if kind.generation:
             metadata["generation"] = 1
