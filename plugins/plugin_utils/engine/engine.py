@@ -35,9 +35,9 @@ from .store.store import Store
 RELEASES = ("4.18", "4.19")
 FLAVOURS = ("okd", "openshift")
 _NAMESPACES = ("", "namespaces")
-_NEW_OBJECTS = 500_000
-"""How many more objects there are before the collector looks at them, for about a second: what moves make are no cycles."""
-_ROUNDS = 1_000
+_NEW_OBJECTS = 20_000
+"""How many more objects there are before the collector looks at them again."""
+_ROUNDS = 50
 """Collections of the younger objects before those that have survived are looked at: they are the cluster, and no garbage."""
 
 
