@@ -5,6 +5,7 @@
 
 A node holds what is below it by element, and "." when it is itself in the set; what is in the set and has nothing below is {}.
 A tree is shared by all objects that are owned alike, and never changed. One without any field is {}.
+How many nodes are remembered is bounded: one that was forgotten is made again when it is needed, equal to the older one and not the same.
 Source: structured-merge-diff fieldpath.
 """
 from __future__ import annotations
@@ -24,9 +25,14 @@ _nodes: dict[tuple[object, ...], Tree] = {}
 """The nodes that were made lately, by the way of making, the names and the identities of what is below: thousands of objects share them."""
 
 
+def forget_nodes() -> None:
+    """Share no further tree with an object that has one already."""
+    _nodes.clear()
+
+
 def _remember(key: tuple[object, ...], made: Tree) -> Tree:
     if len(_nodes) >= _NODES_LIMIT:
-        _nodes.clear()
+        forget_nodes()
     # What is below is kept by its node, so its id stays its own.
     _nodes[key] = made
     return made
