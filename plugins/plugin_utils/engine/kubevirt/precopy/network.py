@@ -99,7 +99,7 @@ class Network(t.Generic[Name]):
         for link in made.links:
             self._on_link.setdefault(link, set()).add(name)
         self._unforeseen[name] = None
-        self._share(now, (name,))
+        self._share(now, (name,), made.links)
 
     def remove(self, name: Name, now: float) -> None:
         """A copy has ended, or has lost its links."""
@@ -111,15 +111,11 @@ class Network(t.Generic[Name]):
         self._unforeseen.pop(name, None)
         self._not_after.discard(name)
         self._forecasts.drop(name)
-        left: set[Name] = set()
         for link in member.links:
-            others = self._on_link[link]
-            others.discard(name)
-            if others:
-                left |= others
-            else:
+            self._on_link[link].discard(name)
+            if not self._on_link[link]:
                 del self._on_link[link]
-        self._share(now, left)
+        self._share(now, (), member.links)
 
     def change(self, name: Name, now: float, function: t.Callable[[Copy | FixedCopy], t.Any]) -> t.Any:
         """Do something to one copy at that moment: pause its guest, cancel it, switch it to post-copy. Returns what that returns."""
@@ -128,13 +124,13 @@ class Network(t.Generic[Name]):
         self._bring(member, now)
         result = function(member.copy)
         self._unforeseen[name] = None
-        self._share(now, (name,))
+        self._share(now, (name,), member.links)
         return result
 
     def capacities_changed(self, now: float) -> None:
         """A link carries another amount from now on."""
         self.advance(now)
-        self._share(now, self._members)
+        self._share(now, self._members, ())
 
     def advance(self, until: float) -> None:
         """Go on to that moment."""
@@ -147,7 +143,7 @@ class Network(t.Generic[Name]):
                 self._bring(self._members[name], change)
             self.now = max(self.now, change)
             self._ended += [name for name in changed if self._members[name].copy.phase.final]
-            self._share(change, changed)
+            self._share(change, changed, [link for name in changed for link in self._members[name].links])
         self.now = max(self.now, until)
 
     def ended(self) -> list[Name]:
@@ -187,19 +183,35 @@ class Network(t.Generic[Name]):
             member.observer(moment)
         member.copy.advance(moment)
 
-    def _together(self, names: t.Collection[Name]) -> list[Name]:
-        """These copies and all that share a link with one of them, or with one that does: nobody else's share hangs on theirs."""
-        found, to_look_at = set(names), [*names]
+    def _together(self, names: t.Iterable[Name], links: t.Iterable[Link]) -> list[Name]:
+        """These copies, all on these links, and all whose share hangs on one of theirs.
+
+        A link that can carry all that is asked of it makes no share hang on another.
+        """
+        found, seen = set(names), set(links)
+        to_look_at = [*found]
+        for link in seen:
+            others = self._on_link.get(link, set()) - found
+            found |= others
+            to_look_at += others
         while to_look_at:
             for link in self._members[to_look_at.pop()].links:
-                others = self._on_link[link] - found
-                found |= others
-                to_look_at += others
+                if link not in seen:
+                    seen.add(link)
+                    others = self._on_link[link] - found
+                    if others and self._is_crowded(link):
+                        found |= others
+                        to_look_at += others
         # In the order in which they came: the same whatever a set makes of it.
         return sorted(found, key=lambda name: self._members[name].number)
 
-    def _share(self, now: float, changed: t.Collection[Name]) -> None:
-        flows = {name: Flow(self._members[name].copy.demand, self._members[name].links) for name in self._together(changed)}
+    def _is_crowded(self, link: Link) -> bool:
+        wanted = sum(self._members[name].copy.demand for name in self._on_link[link])
+        return wanted > self._capacity(link) * (1.0 - _SAME)
+
+    def _share(self, now: float, changed: t.Iterable[Name], links: t.Iterable[Link]) -> None:
+        """Give everybody what is theirs after copies changed that use, or used, these links."""
+        flows = {name: Flow(self._members[name].copy.demand, self._members[name].links) for name in self._together(changed, links)}
         for name, share in max_min_shares(flows, self._capacity).items():
             member, flow = self._members[name], flows[name]
             if flow.demand <= 0.0:

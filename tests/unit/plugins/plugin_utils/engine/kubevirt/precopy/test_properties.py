@@ -116,11 +116,15 @@ def test_a_network_in_pieces_as_at_once(begun: list[tuple[Guest, Settings, float
     assert ends[0] == ends[1]
 
 
-@settings(max_examples=60, deadline=None)
-@given(st.lists(st.tuples(guests, channels, st.floats(0, 30), st.sampled_from([("a", "x"), ("a", "y"), ("b", "x"), ("c", "z")]), st.booleans()), max_size=8))
-def test_shares_are_those_of_all_together(begun: list[tuple[Guest, Settings, float, tuple[str, str], bool]]) -> None:
-    """Only those are shared out anew whose links are touched: it comes to the same."""
-    network: Network[str] = Network(lambda dummy: 100.0)
+paths = st.tuples(st.sampled_from("abc"), st.sampled_from("xyz"))
+arrivals = st.lists(st.tuples(guests, channels, st.floats(0, 30), paths, st.booleans()), max_size=12)
+
+
+@settings(max_examples=100, deadline=None)
+@given(arrivals, st.fixed_dictionaries({link: st.sampled_from([50.0, 100.0, 400.0, 1200.0, 9000.0]) for link in "abcxyz"}))
+def test_shares_are_those_of_all_together(begun: list[tuple[Guest, Settings, float, tuple[str, str], bool]], capacity: dict[str, float]) -> None:
+    """Only those are shared out anew whose share hangs on what has changed: it comes to the same."""
+    network: Network[str] = Network(capacity.__getitem__)
     there: dict[str, tuple[Copy, tuple[str, str]]] = {}
     for number, (guest, channel, moment, links, leaves) in enumerate(sorted(begun, key=lambda entry: entry[2])):
         copy = Copy(guest, channel, moment)
@@ -131,7 +135,7 @@ def test_shares_are_those_of_all_together(begun: list[tuple[Guest, Settings, flo
             del there[gone]
             network.remove(gone, moment)
         flows = {name: Flow(one.demand, taken) for name, (one, taken) in there.items()}
-        for name, share in max_min_shares(flows, lambda dummy: 100.0).items():
+        for name, share in max_min_shares(flows, capacity.__getitem__).items():
             assert flows[name].demand <= 0.0 or math.isclose(there[name][0].share, share, rel_tol=1e-6, abs_tol=1e-6)
 
 
