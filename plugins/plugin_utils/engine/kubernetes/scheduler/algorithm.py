@@ -8,6 +8,7 @@ Source: Kubernetes pkg/scheduler/schedule_one.go (findNodesThatFitPod, numFeasib
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import typing as t
 
 from ...apiserver.selectors import LabelSelector
@@ -98,8 +99,8 @@ class Algorithm:
         found: list[NodeRecord] = []
         refusals: list[Refusal] = []
         asked = 0
-        for offset in range(len(records)):
-            record = records[(self._next + offset) % len(records)]
+        first = self._next % len(records) if records else 0
+        for record in itertools.chain(records[first:], records[:first]):
             asked += 1
             refusal = self._refusal(question, record, shape)
             if refusal is not None:

@@ -57,9 +57,9 @@ def room(pod: PodRecord, record: NodeRecord) -> Refusal | None:
     """Whether the node's ports and resources are free."""
     if pod.ports and record.port_taken(pod.ports):
         return NODE_PORTS
-    lacking = record.lacking(pod.requests)
-    if not lacking:
+    if not record.lacks(pod.requests):
         return None
+    lacking = record.lacking(pod.requests)
     reasons = tuple("Too many pods" if name == PODS else f"Insufficient {name}" for name in lacking)
     helpless = any(pod.requests[name] > record.allocatable.get(name, 0) for name in lacking if name != PODS)
     return Refusal("NodeResourcesFit", reasons, helpless)

@@ -70,7 +70,7 @@ def _clash(one: Port, other: Port) -> bool:
 class NodeRecord:
     """A node, what it can hold and what is held. `node` is None while pods are bound to it and it is not there."""
 
-    __slots__ = ("_ports", "allocatable", "cpu", "labels", "memory", "name", "node", "pods", "taints", "unschedulable", "used", "zone")
+    __slots__ = ("_ports", "allocatable", "cpu", "free", "labels", "memory", "name", "node", "pods", "taints", "unschedulable", "used", "zone")
 
     def __init__(self, name: str) -> None:
         self.name = name
@@ -81,6 +81,7 @@ class NodeRecord:
         self.zone = ""
         self.allocatable: Amounts = {}
         self.used: Amounts = {}
+        self.free: Amounts = {}
         self.cpu = self.memory = 0
         self.pods: dict[str, PodRecord] = {}
         self._ports: dict[str, tuple[Port, ...]] = {}
@@ -94,12 +95,14 @@ class NodeRecord:
         self.unschedulable = bool(spec.get("unschedulable"))
         self.zone = f"{labels.get('topology.kubernetes.io/region', '')}/{labels.get('topology.kubernetes.io/zone', '')}"
         self.allocatable = amounts(status.get("allocatable") or status.get("capacity"))
+        self.free = {name: self.allocatable.get(name, 0) - self.used.get(name, 0) for name in {**self.allocatable, **self.used}}
         return known != (False, self.labels, self.taints, self.unschedulable, self.allocatable)
 
     def add(self, pod: PodRecord) -> None:
         self.pods[pod.uid] = pod
         for name, value in pod.requests.items():
             self.used[name] = self.used.get(name, 0) + value
+            self.free[name] = self.free.get(name, 0) - value
         self.cpu += pod.cpu
         self.memory += pod.memory
         if pod.ports:
@@ -109,20 +112,26 @@ class NodeRecord:
         del self.pods[pod.uid]
         for name, value in pod.requests.items():
             self.used[name] -= value
+            self.free[name] += value
         self.cpu -= pod.cpu
         self.memory -= pod.memory
         self._ports.pop(pod.uid, None)
 
+    def lacks(self, requests: t.Mapping[str, int]) -> bool:
+        """Whether lacking() has anything to say."""
+        if len(self.pods) >= self.allocatable.get(PODS, 0):
+            return True
+        free = self.free
+        for name, value in requests.items():  # noqa: SIM110
+            # Asked of every node for every pod: a generator would cost as much again.
+            if value > free.get(name, 0):
+                return True
+        return False
+
     def lacking(self, requests: t.Mapping[str, int]) -> list[str]:
         """The resources of which not enough is left, `pods` when there is no room for one more."""
-        lacking = []
-        allocatable, used = self.allocatable, self.used
-        if len(self.pods) + 1 > allocatable.get(PODS, 0):
-            lacking.append(PODS)
-        for name, value in requests.items():
-            if value > allocatable.get(name, 0) - used.get(name, 0):
-                lacking.append(name)
-        return lacking
+        full = [PODS] if len(self.pods) >= self.allocatable.get(PODS, 0) else []
+        return full + [name for name, value in requests.items() if value > self.free.get(name, 0)]
 
     def port_taken(self, ports: tuple[Port, ...]) -> bool:
         return any(_clash(port, other) for others in self._ports.values() for other in others for port in ports)

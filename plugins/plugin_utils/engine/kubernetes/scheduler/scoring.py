@@ -50,7 +50,7 @@ def best(pod: PodRecord, spec: Object, records: t.Sequence[NodeRecord], company:
         _raise(scores, _COMPANY, _scaled([
             sum(worth[record.labels[key]] for key, worth in wishes.items() if key in record.labels) for record in records
         ]))
-    return records[max(range(len(records)), key=lambda index: (scores[index], -index))]
+    return records[scores.index(max(scores))]
 
 
 def _raise(scores: list[float], weight: int, more: t.Sequence[float] | None) -> None:
