@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
+
+from ansible_collections.okd.virt.plugins.plugin_utils.engine.process import large_pages
 
 from ..support.paths import REPOSITORY
 from .measuring import Entry
@@ -21,7 +24,8 @@ _PATIENCE = 3_000
 def _run(vms: int, nodes: int, drained: int) -> dict[str, float]:
     command = [sys.executable, "-m", "tests.benchmarks.scale_run", str(vms), str(nodes), str(drained)]
     # How far it is goes to the terminal as it comes.
-    done = subprocess.run(command, cwd=REPOSITORY, stdout=subprocess.PIPE, text=True, timeout=_PATIENCE, check=True)
+    environment = {**large_pages(), **os.environ}
+    done = subprocess.run(command, cwd=REPOSITORY, stdout=subprocess.PIPE, text=True, timeout=_PATIENCE, check=True, env=environment)
     return {key: float(value) for key, value in json.loads(done.stdout.splitlines()[-1]).items()}
 
 

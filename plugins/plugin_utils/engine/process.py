@@ -21,6 +21,7 @@ import typing as t
 PACKAGE = pathlib.Path(__file__).parent
 _STATE, _LOG, _KUBECONFIG, _DATA, _AUDIT = "engine.json", "engine.log", "kubeconfig", "data", "audit.jsonl"
 _POLL = 0.02
+_LARGE_PAGES_SINCE = (2, 35)
 
 
 class EngineError(Exception):
@@ -183,7 +184,20 @@ def _environment() -> dict[str, str]:
     Under its full name it could not be found where the community package is installed, whose `ansible_collections` hides all others.
     """
     given = os.environ.get("PYTHONPATH")
-    return {**os.environ, "PYTHONPATH": os.pathsep.join([str(PACKAGE.parent), *([given] if given else [])])}
+    return {**large_pages(), **os.environ, "PYTHONPATH": os.pathsep.join([str(PACKAGE.parent), *([given] if given else [])])}
+
+
+def large_pages() -> dict[str, str]:
+    """Variables under which Python keeps its objects in large pages where the C library can; empty elsewhere.
+
+    Source: glibc manual, Memory Allocation Tunables (glibc.malloc.hugetlb, since 2.35); Python documentation, PYTHONMALLOC.
+    """
+    try:
+        library, version = str(os.confstr("CS_GNU_LIBC_VERSION")).split()
+        known = library == "glibc" and tuple(map(int, version.split("."))) >= _LARGE_PAGES_SINCE
+    except (ValueError, OSError):
+        known = False
+    return {"PYTHONMALLOC": "malloc", "GLIBC_TUNABLES": "glibc.malloc.hugetlb=1"} if known else {}
 
 
 def _command(options: EngineOptions) -> list[str]:
