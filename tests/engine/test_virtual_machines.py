@@ -123,6 +123,19 @@ def test_a_deleted_machine_takes_everything_along(machines: Machines) -> None:
     eventually(lambda: not machines.api.items(budgets))
 
 
+def test_what_somebody_writes_over_is_put_right_every_time(machines: Machines) -> None:
+    running(machines, machine("a"))
+    (budget,) = machines.api.items(f"/apis/policy/v1/namespaces/{machines.namespace}/poddisruptionbudgets")
+    budget_path = f"/apis/policy/v1/namespaces/{machines.namespace}/poddisruptionbudgets/{budget['metadata']['name']}"
+    eventually(lambda: machines.api.get(budget_path)["status"]["currentHealthy"] == 1)
+    for dummy in range(3):
+        wrong: Object = {"status": {"printableStatus": "Stopped", "ready": False}}
+        machines.api.expect(200, "PATCH", f"{machines.path}/a/status", wrong, content_type=MERGE_PATCH)
+        machines.until("a", lambda status: status.get("printableStatus") == "Running" and status.get("ready"))
+        machines.api.expect(200, "PATCH", f"{budget_path}/status", {"status": {"currentHealthy": 0, "disruptionsAllowed": 7}}, content_type=MERGE_PATCH)
+        eventually(lambda: (found := machines.api.get(budget_path)["status"])["currentHealthy"] == 1 and found["disruptionsAllowed"] == 0)
+
+
 def test_a_machine_that_fits_nowhere_says_so_and_waits(machines: Machines, admin: Api) -> None:
     machines.create(machine("a", nodeSelector={"machines.test/special": "true"}))
     status = machines.until_word("a", "ErrorUnschedulable")

@@ -19,7 +19,7 @@ from .errors import StatusError
 from .informers import Informer, Informers, object_key
 from .interface import EVENTS, Cluster, Object, Ref
 
-__all__ = ["Controller", "EventRecorder", "Informer", "Informers", "Key", "Stoppable", "WorkQueue", "object_key"]
+__all__ = ["Controller", "EventRecorder", "Informer", "Informers", "Key", "OwnWrites", "Stoppable", "WorkQueue", "object_key"]
 
 _LOG = logging.getLogger(__name__)
 _FIRST_RETRY, _LONGEST_RETRY = 0.005, 1000.0
@@ -192,6 +192,21 @@ class Controller:
                 self.queue.failed(key)
             finally:
                 self.queue.done(key)
+
+
+class OwnWrites:
+    """Which version of each object its controller wrote last with nothing more to do: to hear of that is no news."""
+
+    def __init__(self) -> None:
+        self._versions: dict[tuple[str, str], str] = {}
+
+    def note(self, written: Object) -> None:
+        self._versions[object_key(written)] = written["metadata"]["resourceVersion"]
+
+    def heard(self, event: str, obj: Object) -> bool:
+        """Whether an informer's event tells no more than what was written last; says so once."""
+        version = self._versions.pop(object_key(obj), "")
+        return bool(event == "MODIFIED" and version == obj["metadata"]["resourceVersion"])
 
 
 class EventRecorder:

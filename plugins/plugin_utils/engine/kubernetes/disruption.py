@@ -11,7 +11,7 @@ import dataclasses
 import typing as t
 
 from ..apiserver.selectors import from_label_selector_object
-from ..controller import Controller, EventRecorder, object_key
+from ..controller import Controller, EventRecorder, OwnWrites, object_key
 from ..errors import StatusError
 from ..interface import POD_DISRUPTION_BUDGETS, PODS, REPLICA_SETS, Object
 from . import disruption_status as status_of
@@ -46,6 +46,7 @@ class DisruptionController(Controller):
         super().__init__()
         self._discover = discover
         self._namespaces: dict[str, _Namespace] = {}
+        self._written = OwnWrites()
 
     def setup(self) -> None:
         self._events = EventRecorder(self.cluster, self.clock, "controllermanager")
@@ -58,13 +59,16 @@ class DisruptionController(Controller):
     def _in(self, namespace: str) -> _Namespace:
         return self._namespaces.setdefault(namespace, _Namespace())
 
-    def _budget_changed(self, event: str, budget: Object, _before: Object | None) -> None:
+    def _budget_changed(self, event: str, budget: Object, before: Object | None) -> None:
         namespace, name = object_key(budget)
+        known = self._written.heard(event, budget)
         if event == "DELETED":
             self._in(namespace).budgets.remove(name)
             return
-        self._in(namespace).budgets.put(name, from_label_selector_object(budget["spec"].get("selector")), name)
-        self.queue.add((namespace, name))
+        if before is None or before["spec"] != budget["spec"]:
+            self._in(namespace).budgets.put(name, from_label_selector_object(budget["spec"].get("selector")), name)
+        if not known:
+            self.queue.add((namespace, name))
 
     def _pod_changed(self, event: str, pod: Object, before: Object | None) -> None:
         namespace, name = object_key(pod)
@@ -116,7 +120,7 @@ class DisruptionController(Controller):
         if status != budget.get("status"):
             for kind, reason, text in told:
                 await self._events.event(budget, kind, reason, text)
-            await self.cluster.update(POD_DISRUPTION_BUDGETS, {**budget, "status": status}, "status")
+            self._written.note(await self.cluster.update(POD_DISRUPTION_BUDGETS, {**budget, "status": status}, "status"))
 
     def _selected(self, budget: Object) -> list[Object]:
         namespace = budget["metadata"]["namespace"]

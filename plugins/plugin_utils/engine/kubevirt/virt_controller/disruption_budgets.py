@@ -7,11 +7,12 @@ Source: KubeVirt pkg/virt-controller/watch/drain/disruptionbudget/disruptionbudg
 """
 from __future__ import annotations
 
+from ...controller import object_key
 from ...errors import StatusError
 from ...interface import PODS, Object, Ref
 from . import phases, pods
 from .cluster_config import VirtControllerPart
-from .eviction_strategies import is_guarded
+from .eviction_strategies import is_guarded, is_migratable
 from .launcher import owner_reference
 from .migrations.phases import is_final
 from .phases import MIGRATIONS, VIRTUAL_MACHINE_INSTANCES
@@ -55,10 +56,21 @@ def is_of_old_scheme(budget: Object) -> bool:
     return bool(metadata["name"].startswith(_OLD_PREFIX) or (budget["spec"].get("minAvailable") == 2 and unlabelled))
 
 
+def _heeded(vmi: Object) -> tuple[object, ...]:
+    """What of an instance its budget hangs on."""
+    metadata = vmi["metadata"]
+    return metadata["uid"], metadata.get("deletionTimestamp"), phases.is_final(vmi), is_migratable(vmi), vmi["spec"].get("evictionStrategy")
+
+
 def _says(budget: Object) -> tuple[object, ...]:
     """What the controller looks at of a budget: not its status."""
     metadata = budget["metadata"]
     return metadata.get("labels"), metadata.get("ownerReferences"), metadata.get("deletionTimestamp"), budget["spec"]
+
+
+def guards_alike(budget: Object, before: Object) -> bool:
+    """Whether a migration finds the budget as it was before."""
+    return _says(budget) == _says(before) and covers_two(budget) == covers_two(before)
 
 
 class DisruptionBudgets(VirtControllerPart):
@@ -75,10 +87,14 @@ class DisruptionBudgets(VirtControllerPart):
         self._pods.add_index(pods.BY_INSTANCE, pods.instance_uid)
         self._migrations = self.informer(MIGRATIONS)
         self._creating: set[str] = set()
-        self._instances.add_handler(self.enqueue)
+        self._instances.add_handler(self._instance_changed)
         self._budgets.add_handler(self._budget_changed)
         self._pods.add_handler(self._pod_changed)
         self._migrations.add_handler(self._migration_changed)
+
+    def _instance_changed(self, event: str, vmi: Object, before: Object | None) -> None:
+        if event != "MODIFIED" or before is None or _heeded(before) != _heeded(vmi):
+            self.queue.add(object_key(vmi))
 
     def _budget_changed(self, event: str, budget: Object, before: Object | None) -> None:
         if event == "MODIFIED" and before is not None and _says(before) == _says(budget):

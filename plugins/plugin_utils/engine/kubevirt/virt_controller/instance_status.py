@@ -20,6 +20,12 @@ FILESYSTEM_OVERHEAD = "0.055"
 PVC_NOT_FOUND = "FailedPvcNotFound"
 
 
+_HEEDED_STATUS = (
+    "phase", "phaseTransitionTimestamps", "conditions", "nodeName", "activePods", "volumeStatus", "qosClass", "migrationTransport",
+    "launcherContainerImageVersion",
+)
+
+
 @dataclasses.dataclass(frozen=True)
 class SyncError:
     """What kept the controller from doing its work, as the condition Synchronized says."""
@@ -38,6 +44,16 @@ class Seen:
     has_owner: bool
     now: str
     error: SyncError | None = None
+
+
+def heeded(vmi: Object) -> tuple[t.Any, ...]:
+    """What of an instance its controller goes by or looks after; a migration changes far more often what it does not."""
+    metadata, status = vmi["metadata"], vmi.get("status") or {}
+    labels = metadata.get("labels") or {}
+    return (
+        metadata.get("uid"), metadata.get("ownerReferences"), metadata.get("deletionTimestamp"), metadata.get("finalizers"), metadata.get("annotations"),
+        labels.get(phases.NODE_NAME), labels.get(phases.OUTDATED), vmi.get("spec"), *map(status.get, _HEEDED_STATUS),
+    )
 
 
 def next_instance(vmi: Object, seen: Seen) -> Object:

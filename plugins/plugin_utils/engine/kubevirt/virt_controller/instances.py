@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import typing as t
 
-from ...controller import Informer, object_key
+from ...controller import Informer, OwnWrites, object_key
 from ...errors import StatusError
 from ...interface import PODS, Object
 from . import instance_status, phases, pods
@@ -42,7 +42,7 @@ class Instances(VirtControllerPart):
     def setup(self) -> None:
         self._instances = self.informer(VIRTUAL_MACHINE_INSTANCES)
         self._instances.add_index(BY_CLAIM, claims_of)
-        self._instances.add_handler(self.enqueue)
+        self._instances.add_handler(self._instance_changed)
         self._machines = self.informer(VIRTUAL_MACHINES)
         self._pods = self.informer(PODS, pods.LAUNCHERS)
         self._pods.add_index(pods.BY_INSTANCE, pods.instance_uid)
@@ -50,13 +50,31 @@ class Instances(VirtControllerPart):
         self._claims: Informer = self.informer(CLAIMS)
         self._claims.add_handler(self._claim_changed)
         self._creating: dict[str, str] = {}
+        self._written, self._followed = OwnWrites(), OwnWrites()
         self.config.on_change(self._settings_changed)
 
-    def _pod_changed(self, _event: str, pod: Object, _before: Object | None) -> None:
+    def _instance_changed(self, event: str, vmi: Object, before: Object | None) -> None:
+        known = self._written.heard(event, vmi) or (before is not None and instance_status.heeded(before) == instance_status.heeded(vmi))
+        if event != "MODIFIED" or not known:
+            self.queue.add(object_key(vmi))
+
+    def _pod_changed(self, event: str, pod: Object, before: Object | None) -> None:
         owner = pods.controller_of(pod)
-        if owner is not None and owner["kind"] == "VirtualMachineInstance":
-            self._creating.pop(owner["uid"], None)
-            self.queue.add((pod["metadata"]["namespace"], owner["name"]))
+        known = self._followed.heard(event, pod)
+        if owner is None or owner["kind"] != "VirtualMachineInstance":
+            return
+        self._creating.pop(owner["uid"], None)
+        key = pod["metadata"]["namespace"], owner["name"]
+        if not known and not (event == "MODIFIED" and before is not None and self._is_beside(key, owner["uid"], pod, before)):
+            self.queue.add(key)
+
+    def _is_beside(self, key: tuple[str, str], uid: str, pod: Object, before: Object) -> bool:
+        """Whether the pod is one that a running guest is not in, and is still where it was: nothing more is asked of it."""
+        vmi = self._instances.get(key[1], key[0])
+        if vmi is None or phases.phase(vmi) != "Running" or vmi["metadata"].get("deletionTimestamp") or vmi["metadata"]["uid"] != uid:
+            return False
+        home = pods.current_pod(vmi, self._pods.by_index(pods.BY_INSTANCE, uid))
+        return home is not None and home["metadata"]["uid"] != pod["metadata"]["uid"] and pods.node_of(before) == pods.node_of(pod)
 
     def _claim_changed(self, _event: str, claim: Object, _before: Object | None) -> None:
         namespace, name = object_key(claim)
@@ -181,7 +199,7 @@ class Instances(VirtControllerPart):
     async def _patch_pod(self, pod: Object, patch: Object, subresource: str) -> None:
         name, namespace = pod["metadata"]["name"], pod["metadata"]["namespace"]
         try:
-            await self.cluster.patch(PODS, name, patch, namespace, subresource, "application/strategic-merge-patch+json")
+            self._followed.note(await self.cluster.patch(PODS, name, patch, namespace, subresource, "application/strategic-merge-patch+json"))
         except StatusError as error:
             if error.code != 404:
                 raise
@@ -192,7 +210,10 @@ class Instances(VirtControllerPart):
         try:
             if phases.phase(vmi) in ("Running", "Scheduled"):
                 if patch := guarded_patch(vmi, made):
-                    await self.cluster.patch(VIRTUAL_MACHINE_INSTANCES, name, patch, namespace, content_type="application/json-patch+json")
+                    content_type = "application/json-patch+json"
+                    written = await self.cluster.patch(VIRTUAL_MACHINE_INSTANCES, name, patch, namespace, content_type=content_type)
+                    if phases.phase(vmi) == phases.phase(made) == "Running":
+                        self._written.note(written)
             elif made["status"] != (vmi.get("status") or {}) or _metadata(made) != _metadata(vmi):
                 await self.cluster.update(VIRTUAL_MACHINE_INSTANCES, made)
         except StatusError as error:

@@ -85,13 +85,23 @@ def back_off(failures: int, seed: str) -> int:
     return min(delay, _LONGEST_BACK_OFF)
 
 
+def heeded(vmi: Object) -> tuple[t.Any, ...]:
+    """What of an instance anything of its machine hangs on; an instance changes far more often than this."""
+    metadata, status = vmi["metadata"], vmi.get("status") or {}
+    return (
+        metadata.get("uid"), metadata.get("ownerReferences"), metadata.get("deletionTimestamp"), metadata.get("finalizers"),
+        (metadata.get("annotations") or {}).get(phases.GENERATION), status.get("phase"), status.get("conditions"), phases.is_migrating(vmi),
+        status.get("phaseTransitionTimestamps"), status.get("virtualMachineRevisionName"),
+    )
+
+
 def next_status(vm: Object, vmi: Object | None, around: Around) -> Object:
     """The status as it should be."""
     status: Object = dict(vm.get("status") or {})
     _flag(status, "created", vmi is not None)
     _flag(status, "ready", conditions.is_true(vmi, "Ready"))
     if vmi is not None:
-        generation = (vmi["metadata"].get("annotations") or {}).get("kubevirt.io/vm-generation")
+        generation = (vmi["metadata"].get("annotations") or {}).get(phases.GENERATION)
         if generation is not None and generation.isdigit():
             status["observedGeneration"], status["desiredGeneration"] = int(generation), vm["metadata"].get("generation", 1)
     if status.get("runStrategy") or vmi is not None:

@@ -13,10 +13,9 @@ import uuid
 from ...interface import Object, Ref
 from . import machine_status
 from .launcher import owner_reference
-from .phases import CONTROLLER_FINALIZER
+from .phases import CONTROLLER_FINALIZER, GENERATION
 
 CONTROLLER_REVISIONS = Ref("apps", "v1", "controllerrevisions")
-GENERATION = "kubevirt.io/vm-generation"
 _FIRMWARE = uuid.UUID("6a1a24a1-4061-4607-8bf4-a3963d0c5895")
 
 

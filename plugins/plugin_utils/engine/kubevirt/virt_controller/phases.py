@@ -17,6 +17,8 @@ UNPROCESSED, FINAL = ("", "Pending"), ("Succeeded", "Failed")
 INSTANCE_FINALIZER = "foregroundDeleteVirtualMachine"
 CONTROLLER_FINALIZER = "kubevirt.io/virtualMachineControllerFinalize"
 NODE_NAME, OUTDATED = "kubevirt.io/nodeName", "kubevirt.io/outdatedLauncherImage"
+GENERATION = "kubevirt.io/vm-generation"
+"""Annotation of an instance: the generation of the machine that it was made of."""
 OBSERVED_VERSIONS = {"kubevirt.io/latest-observed-api-version": "v1", "kubevirt.io/storage-observed-api-version": "v1"}
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import typing as t
 
-from ...controller import object_key
+from ...controller import OwnWrites, object_key
 from ...errors import StatusError
 from ...interface import Object, Ref
 from . import machine_status, machine_template, phases, pods
@@ -19,8 +19,8 @@ from .instances import BY_CLAIM
 from .launcher import owner_reference
 from .launcher_volumes import claim_name
 from .machine_status import Around, run_strategy, start_requested, stop_requested
-from .machine_template import CONTROLLER_REVISIONS, GENERATION
-from .phases import CLAIMS, CONTROLLER_FINALIZER, VIRTUAL_MACHINE_INSTANCES, VIRTUAL_MACHINES
+from .machine_template import CONTROLLER_REVISIONS
+from .phases import CLAIMS, CONTROLLER_FINALIZER, GENERATION, VIRTUAL_MACHINE_INSTANCES, VIRTUAL_MACHINES
 
 DATA_VOLUMES = Ref("cdi.kubevirt.io", "v1beta1", "datavolumes")
 _BY_OWNER = "owner"
@@ -49,7 +49,7 @@ class VirtualMachines(VirtControllerPart):
     def setup(self) -> None:
         self._machines = self.informer(VIRTUAL_MACHINES)
         self._machines.add_index(BY_CLAIM, _claims_of)
-        self._machines.add_handler(self.enqueue)
+        self._machines.add_handler(self._machine_changed)
         self._instances = self.informer(VIRTUAL_MACHINE_INSTANCES)
         self._instances.add_handler(self._instance_changed)
         self._claims = self.informer(CLAIMS)
@@ -58,13 +58,20 @@ class VirtualMachines(VirtControllerPart):
         self._revisions.add_index(_BY_OWNER, _owner_uid)
         self._starting: set[Key] = set()
         self._stopping: dict[Key, str] = {}
+        self._written = OwnWrites()
 
-    def _instance_changed(self, event: str, vmi: Object, _before: Object | None) -> None:
+    def _machine_changed(self, event: str, vm: Object, _before: Object | None) -> None:
+        if not self._written.heard(event, vm):
+            self.queue.add(object_key(vm))
+
+    def _instance_changed(self, event: str, vmi: Object, before: Object | None) -> None:
         key = object_key(vmi)
+        awaited = key in self._starting or key in self._stopping
         self._starting.discard(key)
         if event == "DELETED" or vmi["metadata"].get("deletionTimestamp"):
             self._stopping.pop(key, None)
-        self.queue.add(key)
+        if awaited or event != "MODIFIED" or before is None or machine_status.heeded(before) != machine_status.heeded(vmi):
+            self.queue.add(key)
 
     def _claim_changed(self, _event: str, claim: Object, _before: Object | None) -> None:
         namespace, name = object_key(claim)
@@ -312,7 +319,9 @@ class VirtualMachines(VirtControllerPart):
         status = machine_status.next_status(vm, vmi, around)
         try:
             if status != (vm.get("status") or {}):
-                await self.cluster.update(VIRTUAL_MACHINES, {**vm, "status": status}, "status")
+                written = await self.cluster.update(VIRTUAL_MACHINES, {**vm, "status": status}, "status")
+                if error is None and phases.phase(vmi) == "Running" and not status.get("stateChangeRequests"):
+                    self._written.note(written)
             if vmi is not None and phases.is_final(vmi) and CONTROLLER_FINALIZER in (vmi["metadata"].get("finalizers") or ()):
                 await self._release(vmi)
         except StatusError as failure:

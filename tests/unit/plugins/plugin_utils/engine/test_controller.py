@@ -8,7 +8,7 @@ import asyncio
 import typing as t
 
 from ansible_collections.okd.virt.plugins.plugin_utils.engine.clock import make_clock
-from ansible_collections.okd.virt.plugins.plugin_utils.engine.controller import Controller, WorkQueue
+from ansible_collections.okd.virt.plugins.plugin_utils.engine.controller import Controller, OwnWrites, WorkQueue
 from ansible_collections.okd.virt.plugins.plugin_utils.engine.errors import StatusError
 
 
@@ -60,3 +60,23 @@ async def test_failures_are_retried_without_racing_time() -> None:
     await controller.stop()
     assert controller.tried == 5
     assert clock.monotonic() - before < 5
+
+
+def test_what_a_controller_wrote_last_is_no_news_once() -> None:
+    def version(number: int, name: str = "a") -> dict[str, t.Any]:
+        return {"metadata": {"namespace": "ns", "name": name, "resourceVersion": str(number)}}
+
+    writes = OwnWrites()
+    assert not writes.heard("MODIFIED", version(1))
+    writes.note(version(2))
+    assert not writes.heard("MODIFIED", version(2, "b"))
+    assert writes.heard("MODIFIED", version(2))
+    assert not writes.heard("MODIFIED", version(2))
+    # Somebody else wrote first, or after it.
+    writes.note(version(4))
+    assert not writes.heard("MODIFIED", version(3))
+    assert not writes.heard("MODIFIED", version(4))
+    # That it is gone is always news, and a new one of the name begins anew.
+    writes.note(version(5))
+    assert not writes.heard("DELETED", version(5))
+    assert not writes.heard("ADDED", version(5))

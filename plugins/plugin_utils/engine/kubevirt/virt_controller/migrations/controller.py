@@ -107,7 +107,9 @@ class Migrations(VirtControllerPart):
             self._recount(migration)
             self._enqueue(migration)
 
-    def _budget_changed(self, event: str, budget: Object, _before: Object | None) -> None:
+    def _budget_changed(self, event: str, budget: Object, before: Object | None) -> None:
+        if before is not None and disruption_budgets.guards_alike(budget, before):
+            return
         name = (budget["metadata"].get("labels") or {}).get(disruption_budgets.MIGRATION_NAME)
         migration = self._known.migrations.get(name, budget["metadata"]["namespace"]) if name else None
         if event == "MODIFIED" and migration is not None:

@@ -200,6 +200,43 @@ def test_an_ended_instance_stays_until_its_pods_are_gone_and_its_owner_has_seen_
     assert instance_status.next_instance(instance("Failed"), seen(owner=False))["metadata"]["finalizers"] == []
 
 
+def changed(obj: Object) -> t.Iterator[Object]:
+    """The object without one of its parts, or one more of them."""
+    for part in ("metadata", "status"):
+        for key in obj[part]:
+            yield {**obj, part: {name: value for name, value in obj[part].items() if name != key}}
+    yield {**obj, "metadata": {**obj["metadata"], "labels": {**obj["metadata"].get("labels", {}), "a": "b"}}}
+    yield {**obj, "status": {**obj["status"], "interfaces": [{"name": "default"}], "migrationState": {"targetNode": "another"}}}
+
+
+@pytest.mark.parametrize("version", ["1.4.1", "1.5.3"])
+@pytest.mark.parametrize("pods", ["none", "one", "two"])
+def test_an_instance_hangs_on_nothing_of_itself_but_what_is_heeded(version: str, pods: str) -> None:
+    case = load(version, "launcher/first-start")
+    vmi, second = case["vmi"], copy.deepcopy(case["pod"])
+    second["metadata"] |= {"uid": "second", "creationTimestamp": "2099-01-01T00:00:00Z"}
+    second["spec"]["nodeName"], second["status"]["conditions"] = "another", []
+    around = seen(*{"none": [], "one": [case["pod"]], "two": [case["pod"], second]}[pods], image="another")
+    made = instance_status.next_instance(vmi, around)
+    alike = [other for other in changed(vmi) if instance_status.heeded(other) == instance_status.heeded(vmi)]
+    assert len(alike) > 5
+    for other in alike:
+        found = instance_status.next_instance(other, around)
+        assert instance_status.heeded(found) == instance_status.heeded(made)
+        # Labels are written all at once, those of others with them.
+        assert [one for one in guarded_patch(other, found) if one["path"] != "/metadata/labels"] == [
+            one for one in guarded_patch(vmi, made) if one["path"] != "/metadata/labels"
+        ]
+
+
+@pytest.mark.parametrize("phase", ["Scheduled", "Running"])
+def test_an_instance_that_was_just_written_is_not_written_again(phase: str) -> None:
+    around = seen(pod(uid="p"), pod(uid="q", node="node02"), image="another")
+    once = instance_status.next_instance(instance(phase, nodeName="node01"), around)
+    assert guarded_patch(instance(phase, nodeName="node01"), once)
+    assert not guarded_patch(once, instance_status.next_instance(once, around))
+
+
 @pytest.mark.parametrize(("paused", "unpaused", "then"), [
     (False, None, "True"), (False, "True", None), (False, "False", "True"), (True, "True", "False"), (True, "False", None), (True, None, None),
 ])

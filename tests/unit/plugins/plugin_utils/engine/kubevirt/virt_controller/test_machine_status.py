@@ -100,6 +100,16 @@ def test_what_a_template_leaves_out() -> None:
     assert vm == before
 
 
+def changed(obj: Object) -> t.Iterator[Object]:
+    """The object without one of its parts, or one more of them."""
+    for part in ("metadata", "status"):
+        for key in obj[part]:
+            yield {**obj, part: {name: value for name, value in obj[part].items() if name != key}}
+    yield {**obj, "spec": {"domain": {}}}
+    yield {**obj, "metadata": {**obj["metadata"], "labels": {"a": "b"}, "annotations": {**obj["metadata"].get("annotations", {}), "a": "b"}}}
+    yield {**obj, "status": {**obj["status"], "interfaces": [{"name": "default"}], "nodeName": "another", "migrationState": {"targetNode": "another"}}}
+
+
 BOUND = {"d": {"spec": {"storageClassName": "ceph"}, "status": {"phase": "Bound"}}}
 UNBOUND = {"d": {"spec": {}, "status": {"phase": "Pending"}}}
 FAILURE = {"consecutiveFailCount": 2, "lastFailedVMIUID": "old", "retryAfterTimestamp": NOW}
@@ -129,6 +139,32 @@ WORDS: list[tuple[str, Object, Object | None, Object]] = [
     ("Stopped", machine("Halted", startFailure=FAILURE), None, {}),
     ("Unknown", machine(), instance("Unknown"), {}),
 ]
+
+
+@pytest.mark.parametrize(("vm", "vmi", "more"), [case[1:] for case in WORDS if case[2] is not None])
+def test_a_machine_hangs_on_nothing_of_its_instance_but_what_is_heeded(vm: Object, vmi: Object, more: Object) -> None:
+    context = around(**{"claims": BOUND, **more})
+    alike = [other for other in changed(vmi) if machine_status.heeded(other) == machine_status.heeded(vmi)]
+    assert len(alike) >= 2
+    for other in alike:
+        assert machine_status.next_status(vm, other, context) == machine_status.next_status(vm, vmi, context)
+
+
+@pytest.mark.parametrize("version", ["1.4.1", "1.5.3"])
+def test_what_is_heeded_of_a_recorded_instance(version: str) -> None:
+    vm, vmi = load(version, "machines/machines")["running"], load(version, "launcher/first-start")["vmi"]
+    alike = [other for other in changed(vmi) if machine_status.heeded(other) == machine_status.heeded(vmi)]
+    # Its addresses, what is installed in it, how it would migrate: most of what an instance says is of no interest to its machine.
+    assert len(alike) > 10
+    for other in alike:
+        assert machine_status.next_status(vm, other, around()) == vm["status"]
+
+
+@pytest.mark.parametrize(("vm", "vmi", "more"), [case[1:] for case in WORDS])
+def test_a_status_that_was_just_written_is_not_written_again(vm: Object, vmi: Object | None, more: Object) -> None:
+    context = around(**{"claims": BOUND, **more})
+    once = machine_status.next_status(vm, vmi, context)
+    assert machine_status.next_status({**vm, "status": once}, vmi, context) == once
 
 
 @pytest.mark.parametrize(("word", "vm", "vmi", "more"), WORDS)
