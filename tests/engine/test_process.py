@@ -71,6 +71,33 @@ def test_two_that_start_at_once_get_the_same_engine(directory: pathlib.Path) -> 
     assert len({engine.pid for engine in started}) == 1
 
 
+@pytest.mark.parametrize(("library", "knows"), [("glibc 2.36", True), ("glibc 2.35", True), ("glibc 2.34", False), ("glibc 2.9", False), (None, False)])
+def test_large_pages_are_asked_for_where_the_library_knows_them(monkeypatch: pytest.MonkeyPatch, library: str | None, knows: bool) -> None:
+    monkeypatch.setattr(os, "confstr", lambda _name: library)
+    assert bool(process.large_pages()) is knows
+
+
+def test_no_other_library_is_asked_for_large_pages(monkeypatch: pytest.MonkeyPatch) -> None:
+    def unknown(_name: str) -> str:
+        raise ValueError("unrecognized configuration name")
+
+    monkeypatch.setattr(os, "confstr", unknown)
+    assert process.large_pages() == {}
+
+
+@pytest.mark.skipif(not pathlib.Path("/proc/self/environ").exists(), reason="only Linux shows the variables of a process")
+def test_an_engine_has_large_pages_unless_its_user_has_other_wishes(directory: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def variables() -> list[str]:
+        engine = process.start(_options(directory))
+        found = pathlib.Path(f"/proc/{engine.pid}/environ").read_text(encoding="utf-8").split("\0")
+        process.stop(directory)
+        return found
+
+    assert {f"{name}={value}" for name, value in process.large_pages().items()} <= set(variables())
+    monkeypatch.setenv("PYTHONMALLOC", "pymalloc")
+    assert "PYTHONMALLOC=pymalloc" in variables()
+
+
 def test_another_process_of_the_same_number_is_left_alone(directory: pathlib.Path) -> None:
     directory.mkdir()
     with subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"]) as stranger:
