@@ -15,6 +15,8 @@ from pathlib import Path
 import pytest
 import yaml
 
+from ansible_collections.okd.virt.plugins.plugin_utils.engine.clusters.generated import SIZES
+
 REPOSITORY = Path(__file__).resolve().parents[2]
 ROLES = sorted(path.parent.name for path in REPOSITORY.glob("roles/*/meta"))
 PLAYBOOKS = sorted(path.stem for path in REPOSITORY.glob("playbooks/*.yml"))
@@ -50,6 +52,15 @@ def test_readme_and_runtime_promise_the_same_core() -> None:
     assert load("meta/runtime.yml")["requires_ansible"] == ">=2.16.0"
     assert "ansible-core 2.16 or newer" in (REPOSITORY / "README.md").read_text(encoding="utf-8")
     assert (REPOSITORY / "tests/requirements-2.16.txt").read_text(encoding="utf-8").count("ansible-core==2.16.") == 1
+
+
+def test_the_guide_lists_the_sizes_of_a_generated_cluster() -> None:
+    text = (REPOSITORY / "docs/docsite/rst/guide_rehearsal.rst").read_text(encoding="utf-8")
+    section = text.split("\nA cluster of any size\n", 1)[1].split("\nIn your own tests\n", 1)[0]
+    listed: dict[str, int] = {}
+    for names, values in re.findall(r"^   \* - (``\w+``(?:, ``\w+``)*)\n     - (.+)$", section, flags=re.MULTILINE):
+        listed |= dict(zip(re.findall(r"\w+", names), map(int, values.split(", ")), strict=True))
+    assert listed == SIZES
 
 
 def test_execution_environment_names_files_that_exist() -> None:
