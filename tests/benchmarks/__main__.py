@@ -10,6 +10,7 @@ Leaves build/bench/NAME.json and prints a line for each comparison. The exit cod
 from __future__ import annotations
 
 import argparse
+import platform
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -42,6 +43,7 @@ def main(given: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="tests.benchmarks", description="Ours beside the baseline.")
     parser.add_argument("name", nargs="?", default="all", choices=[*BENCHMARKS, "all"], help="which one (all)")
     arguments = parser.parse_args(given)
+    print(f"Python {platform.python_version()} of {sys.base_prefix}, {platform.python_compiler()}", flush=True)
     met = True
     for name in BENCHMARKS if arguments.name == "all" else [arguments.name]:
         benchmark = BENCHMARKS[name]
