@@ -18,7 +18,7 @@ from ansible_collections.okd.virt.plugins.plugin_utils.engine.kubernetes.schedul
 from ansible_collections.okd.virt.plugins.plugin_utils.engine.kubernetes.scheduler.cache import Cache
 from ansible_collections.okd.virt.plugins.plugin_utils.engine.kubernetes.scheduler.filters import Refusal
 from ansible_collections.okd.virt.plugins.plugin_utils.engine.kubernetes.scheduler.messages import unschedulable
-from ansible_collections.okd.virt.plugins.plugin_utils.engine.kubernetes.scheduler.nodes import PodRecord
+from ansible_collections.okd.virt.plugins.plugin_utils.engine.kubernetes.scheduler.nodes import NodeRecord, PodRecord
 from ansible_collections.okd.virt.plugins.plugin_utils.engine.kubernetes.scheduler.requests import pod_requests
 
 _NUMBERS = itertools.count()
@@ -195,6 +195,28 @@ def test_the_emptier_node_is_taken() -> None:
     bench.place(pod(requests={"cpu": "4", "memory": "8Gi"}), on="a")
     bench.place(pod(requests={"cpu": "2", "memory": "4Gi"}), on="b")
     assert bench.place(pod(requests={"cpu": "1", "memory": "2Gi"})) == "c"
+
+
+AMOUNTS = st.dictionaries(st.sampled_from(["cpu", "memory", "example.org/device"]), st.integers(1, 6).map(str), max_size=3)
+
+
+@given(AMOUNTS, AMOUNTS, st.lists(AMOUNTS, max_size=6), AMOUNTS)
+def test_what_is_free_is_what_is_not_used(first: dict[str, str], then: dict[str, str], held: list[dict[str, str]], wanted: dict[str, str]) -> None:
+    """Pods come before the node and after it, and go again; the node changes what it has."""
+    record, records = NodeRecord("a"), [PodRecord.of(pod(requests=requests), "a") for requests in held]
+    for one in records[:2]:
+        record.add(one)
+    record.describe(node("a", pods="5", **first))
+    for one in records[2:]:
+        record.add(one)
+    for one in records[1:3]:
+        record.remove(one)
+    record.describe(node("a", pods="4", **then))
+    requests = pod_requests(pod(requests=wanted)["spec"])
+    left = {name: record.allocatable.get(name, 0) - sum(one.requests.get(name, 0) for one in record.pods.values()) for name in requests}
+    lacking = (["pods"] if len(record.pods) == 4 else []) + [name for name, value in requests.items() if value > left[name]]
+    assert record.lacking(requests) == lacking
+    assert record.lacks(requests) == bool(lacking)
 
 
 def test_hard_spreading_holds_the_skew() -> None:
