@@ -201,7 +201,7 @@ AMOUNTS = st.dictionaries(st.sampled_from(["cpu", "memory", "example.org/device"
 
 
 @given(AMOUNTS, AMOUNTS, st.lists(AMOUNTS, max_size=6), AMOUNTS)
-def test_what_is_free_is_what_is_not_used(first: dict[str, str], then: dict[str, str], held: list[dict[str, str]], wanted: dict[str, str]) -> None:
+def test_what_is_free_is_what_is_not_used(first: t.Any, then: t.Any, held: list[dict[str, str]], wanted: dict[str, str]) -> None:
     """Pods come before the node and after it, and go again; the node changes what it has."""
     record, records = NodeRecord("a"), [PodRecord.of(pod(requests=requests), "a") for requests in held]
     for one in records[:2]:
