@@ -195,18 +195,33 @@ class Controller:
 
 
 class OwnWrites:
-    """Which version of each object its controller wrote last with nothing more to do: to hear of that is no news."""
+    """What a controller made last of each object, with nothing more to do: to hear of that, and of nothing else, is no news.
+
+    Only for writes that fail when the object is no longer as it was seen, such as update().
+    """
 
     def __init__(self) -> None:
-        self._versions: dict[tuple[str, str], str] = {}
+        self._versions: dict[tuple[str, str], tuple[str, str]] = {}
 
-    def note(self, written: Object) -> None:
-        self._versions[object_key(written)] = written["metadata"]["resourceVersion"]
+    def forget(self, key: tuple[str, str]) -> None:
+        """For a controller that looks at the object again: it may not know of its write yet, and has to look once more when it does."""
+        self._versions.pop(key, None)
 
-    def heard(self, event: str, obj: Object) -> bool:
-        """Whether an informer's event tells no more than what was written last; says so once."""
-        version = self._versions.pop(object_key(obj), "")
-        return bool(event == "MODIFIED" and version == obj["metadata"]["resourceVersion"])
+    def note(self, seen: Object, written: Object) -> None:
+        """The object as the controller had seen it, and as it was after the write."""
+        self._versions[object_key(written)] = _version(seen), _version(written)
+
+    def heard(self, event: str, obj: Object, before: Object | None) -> bool:
+        """Whether an informer's event tells no more than what was written last; says so once.
+
+        One that lists anew tells what others wrote meanwhile by the same event.
+        """
+        versions = self._versions.pop(object_key(obj), None)
+        return event == "MODIFIED" and before is not None and versions == (_version(before), _version(obj))
+
+
+def _version(obj: Object) -> str:
+    return str(obj["metadata"].get("resourceVersion"))
 
 
 class EventRecorder:

@@ -61,7 +61,7 @@ class DisruptionController(Controller):
 
     def _budget_changed(self, event: str, budget: Object, before: Object | None) -> None:
         namespace, name = object_key(budget)
-        known = self._written.heard(event, budget)
+        known = self._written.heard(event, budget, before)
         if event == "DELETED":
             self._in(namespace).budgets.remove(name)
             return
@@ -90,6 +90,7 @@ class DisruptionController(Controller):
                 self.queue.add((namespace, name))
 
     async def reconcile(self, key: tuple[str, str]) -> float | None:
+        self._written.forget(key)
         budget = self._budgets.get(key[1], key[0])
         if budget is None:
             return None
@@ -120,7 +121,7 @@ class DisruptionController(Controller):
         if status != budget.get("status"):
             for kind, reason, text in told:
                 await self._events.event(budget, kind, reason, text)
-            self._written.note(await self.cluster.update(POD_DISRUPTION_BUDGETS, {**budget, "status": status}, "status"))
+            self._written.note(budget, await self.cluster.update(POD_DISRUPTION_BUDGETS, {**budget, "status": status}, "status"))
 
     def _selected(self, budget: Object) -> list[Object]:
         namespace = budget["metadata"]["namespace"]

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import typing as t
 
-from ...controller import Informer, OwnWrites, object_key
+from ...controller import Informer, object_key
 from ...errors import StatusError
 from ...interface import PODS, Object
 from . import instance_status, phases, pods
@@ -50,22 +50,19 @@ class Instances(VirtControllerPart):
         self._claims: Informer = self.informer(CLAIMS)
         self._claims.add_handler(self._claim_changed)
         self._creating: dict[str, str] = {}
-        self._written, self._followed = OwnWrites(), OwnWrites()
         self.config.on_change(self._settings_changed)
 
     def _instance_changed(self, event: str, vmi: Object, before: Object | None) -> None:
-        known = self._written.heard(event, vmi) or (before is not None and instance_status.heeded(before) == instance_status.heeded(vmi))
-        if event != "MODIFIED" or not known:
+        if event != "MODIFIED" or before is None or instance_status.heeded(before) != instance_status.heeded(vmi):
             self.queue.add(object_key(vmi))
 
     def _pod_changed(self, event: str, pod: Object, before: Object | None) -> None:
         owner = pods.controller_of(pod)
-        known = self._followed.heard(event, pod)
         if owner is None or owner["kind"] != "VirtualMachineInstance":
             return
         self._creating.pop(owner["uid"], None)
         key = pod["metadata"]["namespace"], owner["name"]
-        if not known and not (event == "MODIFIED" and before is not None and self._is_beside(key, owner["uid"], pod, before)):
+        if event != "MODIFIED" or before is None or not self._is_beside(key, owner["uid"], pod, before):
             self.queue.add(key)
 
     def _is_beside(self, key: tuple[str, str], uid: str, pod: Object, before: Object) -> bool:
@@ -199,7 +196,7 @@ class Instances(VirtControllerPart):
     async def _patch_pod(self, pod: Object, patch: Object, subresource: str) -> None:
         name, namespace = pod["metadata"]["name"], pod["metadata"]["namespace"]
         try:
-            self._followed.note(await self.cluster.patch(PODS, name, patch, namespace, subresource, "application/strategic-merge-patch+json"))
+            await self.cluster.patch(PODS, name, patch, namespace, subresource, "application/strategic-merge-patch+json")
         except StatusError as error:
             if error.code != 404:
                 raise
@@ -210,10 +207,7 @@ class Instances(VirtControllerPart):
         try:
             if phases.phase(vmi) in ("Running", "Scheduled"):
                 if patch := guarded_patch(vmi, made):
-                    content_type = "application/json-patch+json"
-                    written = await self.cluster.patch(VIRTUAL_MACHINE_INSTANCES, name, patch, namespace, content_type=content_type)
-                    if phases.phase(vmi) == phases.phase(made) == "Running":
-                        self._written.note(written)
+                    await self.cluster.patch(VIRTUAL_MACHINE_INSTANCES, name, patch, namespace, content_type="application/json-patch+json")
             elif made["status"] != (vmi.get("status") or {}) or _metadata(made) != _metadata(vmi):
                 await self.cluster.update(VIRTUAL_MACHINE_INSTANCES, made)
         except StatusError as error:

@@ -60,8 +60,8 @@ class VirtualMachines(VirtControllerPart):
         self._stopping: dict[Key, str] = {}
         self._written = OwnWrites()
 
-    def _machine_changed(self, event: str, vm: Object, _before: Object | None) -> None:
-        if not self._written.heard(event, vm):
+    def _machine_changed(self, event: str, vm: Object, before: Object | None) -> None:
+        if not self._written.heard(event, vm, before):
             self.queue.add(object_key(vm))
 
     def _instance_changed(self, event: str, vmi: Object, before: Object | None) -> None:
@@ -80,6 +80,7 @@ class VirtualMachines(VirtControllerPart):
 
     async def reconcile(self, key: Key) -> float | None:
         namespace, name = key
+        self._written.forget(key)
         vm = self._machines.get(name, namespace)
         if vm is None:
             self._starting.discard(key)
@@ -321,7 +322,7 @@ class VirtualMachines(VirtControllerPart):
             if status != (vm.get("status") or {}):
                 written = await self.cluster.update(VIRTUAL_MACHINES, {**vm, "status": status}, "status")
                 if error is None and phases.phase(vmi) == "Running" and not status.get("stateChangeRequests"):
-                    self._written.note(written)
+                    self._written.note(vm, written)
             if vmi is not None and phases.is_final(vmi) and CONTROLLER_FINALIZER in (vmi["metadata"].get("finalizers") or ()):
                 await self._release(vmi)
         except StatusError as failure:

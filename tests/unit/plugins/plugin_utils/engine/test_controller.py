@@ -67,16 +67,22 @@ def test_what_a_controller_wrote_last_is_no_news_once() -> None:
         return {"metadata": {"namespace": "ns", "name": name, "resourceVersion": str(number)}}
 
     writes = OwnWrites()
-    assert not writes.heard("MODIFIED", version(1))
-    writes.note(version(2))
-    assert not writes.heard("MODIFIED", version(2, "b"))
-    assert writes.heard("MODIFIED", version(2))
-    assert not writes.heard("MODIFIED", version(2))
-    # Somebody else wrote first, or after it.
-    writes.note(version(4))
-    assert not writes.heard("MODIFIED", version(3))
-    assert not writes.heard("MODIFIED", version(4))
+    assert not writes.heard("MODIFIED", version(2), version(1))
+    writes.note(version(1), version(2))
+    assert not writes.heard("MODIFIED", version(2, "b"), version(1, "b"))
+    assert writes.heard("MODIFIED", version(2), version(1))
+    assert not writes.heard("MODIFIED", version(2), version(1))
+    # Somebody else wrote first, or between what was seen and what was written: an informer that lists anew tells both at once.
+    writes.note(version(2), version(4))
+    assert not writes.heard("MODIFIED", version(3), version(2))
+    assert not writes.heard("MODIFIED", version(4), version(3))
+    writes.note(version(5), version(7))
+    assert not writes.heard("MODIFIED", version(7), version(4))
     # That it is gone is always news, and a new one of the name begins anew.
-    writes.note(version(5))
-    assert not writes.heard("DELETED", version(5))
-    assert not writes.heard("ADDED", version(5))
+    writes.note(version(7), version(8))
+    assert not writes.heard("DELETED", version(8), version(8))
+    assert not writes.heard("ADDED", version(8), None)
+    # Whoever has looked again before hearing of it may have looked at what was before it.
+    writes.note(version(8), version(9))
+    writes.forget(("ns", "a"))
+    assert not writes.heard("MODIFIED", version(9), version(8))
