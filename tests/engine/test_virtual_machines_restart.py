@@ -71,3 +71,23 @@ def test_machines_survive_their_engine(options: EngineOptions) -> None:
     # Nobody else was touched.
     assert {name: machines.pods(name)[0]["metadata"]["uid"] for name in ("c", "d")} == {name: uids[name] for name in ("c", "d")}
     assert {machines.status(name)["printableStatus"] for name in ("c", "d")} == {"Running"}
+
+
+def test_a_guest_that_crashed_unnoticed_is_noticed_by_the_next_engine(options: EngineOptions) -> None:
+    """Its launcher has ended and says so; virt-handler could not write it down before the engine was killed."""
+    engine = process.start(options)
+    machines = Machines(Api(engine.kubeconfig), "team")
+    machines.api.expect(201, "POST", "/api/v1/namespaces", {"metadata": {"name": "team"}})
+    eventually(lambda: machines.api.request("GET", "/api/v1/namespaces/team/serviceaccounts/default").status == 200)
+    machines.create(machine("a"))
+    machines.until_word("a", "Running")
+    vmi = machines.instance("a")
+    assert vmi is not None
+    handler = "system:serviceaccount:kubevirt-hyperconverged:kubevirt-handler"
+    rule = {"answer": "500", "verbs": ["update"], "resources": ["virtualmachineinstances.kubevirt.io"], "users": [handler]}
+    machines.api.expect(200, "PUT", "/engine.okd.virt/v1/faults", {"controllers": True, "rules": [rule], "crashGuests": ["team/a"]})
+    killed_when(lambda: [pod["status"]["phase"] for pod in machines.pods("a")] == ["Failed"], engine.pid, options)
+    machines.api = Api(options.kubeconfig_file)
+    after = machines.until_other_instance("a", vmi["metadata"]["uid"])
+    assert after["status"]["phase"] == "Running"
+    machines.until_word("a", "Running")

@@ -80,6 +80,14 @@ class VirtHandler(MovingGuests):
     def _pod(self, event: str, pod: Object, _before: Object | None) -> None:
         if event == "DELETED":
             self._waiting.over(pod["metadata"]["uid"])
+        elif event == "ADDED" and pods.is_final(pod):
+            # It ended before this engine came up, and perhaps nobody has said yet what that means for its guest.
+            self._lose(pod)
+
+    def _lose(self, pod: Object) -> None:
+        key = _key_of(pod)
+        self._lost.setdefault(key, set()).add(pod["metadata"]["uid"])
+        self.queue.add(key)
 
     def _started(self, pod: Object) -> None:
         """A launcher has come up, perhaps before this engine did: then nobody may need it any more."""
@@ -100,9 +108,7 @@ class VirtHandler(MovingGuests):
         self._waiting.over(pod["metadata"]["uid"])
         if pod["metadata"]["uid"] in self._ended:
             return
-        key = _key_of(pod)
-        self._lost.setdefault(key, set()).add(pod["metadata"]["uid"])
-        self.queue.add(key)
+        self._lose(pod)
 
     def _powered(self, node: str, up: bool) -> None:
         now = self.clock.monotonic()
@@ -220,7 +226,7 @@ class VirtHandler(MovingGuests):
         lost = self._lost[key]
         for uid in sorted(lost):
             if vmi is not None and self._is_home(vmi, uid):
-                crashed = self.runtime.exit_code(uid) != 0
+                crashed = self._crashed(vmi, uid)
                 vmi = await self._write(writes.ended(vmi, "Failed" if crashed else "Succeeded", self._now(vmi)))
                 how = ("Warning", "crashed") if crashed else ("Normal", "was shut down")
                 await self.events.event(vmi, how[0], "Stopped", f"The VirtualMachineInstance {how[1]}.")
@@ -229,6 +235,11 @@ class VirtHandler(MovingGuests):
             lost.discard(uid)
         if not lost:
             self._lost.pop(key, None)
+
+    def _crashed(self, vmi: Object, uid: str) -> bool:
+        """Whether the guest's launcher ended otherwise than well; of one that an earlier engine ran, its pod says so."""
+        code, pod = self.runtime.exit_code(uid), self._pod_of(vmi)
+        return code != 0 if code is not None or pod is None else (pod.get("status") or {}).get("phase") == "Failed"
 
     # Guests that run
 
