@@ -77,12 +77,14 @@ class VirtHandler(MovingGuests):
         for known in (self._due, self._terminating, self._lost, self._failed, self._hopeless, self._pausing):
             known.pop(key, None)
 
-    def _pod(self, event: str, pod: Object, _before: Object | None) -> None:
+    def _pod(self, event: str, pod: Object, before: Object | None) -> None:
         if event == "DELETED":
             self._waiting.over(pod["metadata"]["uid"])
-        elif event == "ADDED" and pods.is_final(pod):
-            # It ended before this engine came up, and perhaps nobody has said yet what that means for its guest.
-            self._lose(pod)
+        elif pods.is_final(pod) and (before is None or not pods.is_final(before)):
+            # It may have ended before this engine came up, or knew of the pod: then nobody has said yet what that means for its guest.
+            vmi = self.instances.get(_key_of(pod)[1], _key_of(pod)[0])
+            if vmi is None or self._is_home(vmi, pod["metadata"]["uid"]):
+                self._lose(pod)
 
     def _lose(self, pod: Object) -> None:
         key = _key_of(pod)
